@@ -1,0 +1,223 @@
+package guest
+
+import (
+	"unsafe"
+
+	"culvert/shim/abi"
+)
+
+// The structs of this file live in guest RAM (or in the vCPU's window) and are read and written by ring 0 and by the
+// host at the same time. Words that both change are changed by sync/atomic only; the others have one owner, named at
+// the field. Addresses in them are guest-virtual: ring 0 dereferences them, the host translates and checks them.
+
+// VM is the page that every vCPU shares.
+type VM struct {
+	// Ready has a bit per thread slot: a hint that the thread may be taken. Set by wakers, cleared by takers.
+	Ready [abi.MaxThreads / 64]uint64
+	// ReadyWords is how many words of Ready are in use. Host writes.
+	ReadyWords uint64
+	// Idle has a bit per vCPU that found nothing ready; Sleep one per vCPU whose host thread really waits.
+	Idle, Sleep uint64
+
+	Threads    uint64 // GVA of the thread table; constant
+	NumThreads uint64 // slots in it; constant
+	Refs       uint64 // GVA of the frame reference counts, one uint32 a frame; constant
+	NumFrames  uint64 // entries in it; constant
+	Files      uint64 // GVA of the open-file table; constant
+	NumFiles   uint64 // entries in it; constant
+	KernelCR3  uint64 // an address space without a user half; constant
+	Fast       uint64 // GVA of the fast-path table: abi.NumSyscalls code addresses, 0 = forward; constant
+
+	// Clock: nanoseconds = Base + (TSC-TSCBase)*Mult>>Shift while Stable is 1. Seq is odd while the host writes.
+	Clock Clock
+}
+
+// Clock converts the TSC to CLOCK_MONOTONIC and CLOCK_REALTIME.
+type Clock struct {
+	Seq      uint64
+	Stable   uint64
+	TSCBase  uint64
+	Mult     uint64 // fixed point, Shift bits
+	Shift    uint64
+	Mono     uint64 // CLOCK_MONOTONIC at TSCBase, ns
+	Realtime uint64 // CLOCK_REALTIME at TSCBase, ns
+}
+
+// FakeG has the head of runtime.g: compiled code finds its stack guard through R14.
+type FakeG struct {
+	Lo, Hi, Guard0, Guard1 uint64
+	_                      [28]uint64
+}
+
+// Call is the hypercall page of one vCPU. Ring 0 writes the request, rings the doorbell (OUT to abi.PortCall) and
+// reads the reply after it; only the vCPU's own host thread touches the page between, so no ordering beyond the exit
+// itself is needed. The request is hostile: the host copies it once and checks the copy.
+type Call struct {
+	// Request.
+	Version, Kind, NR uint64
+	Args              [6]uint64
+	Thread            uint64 // slot index
+	RIP               uint64
+	CR2               uint64
+	Vector, Err, Copy uint64
+	// Reply.
+	Action, Ret, Flags uint64
+}
+
+// PerCPU is the page that GS points to in ring 0. The assembly finds everything here; nothing is reached by symbol.
+type PerCPU struct {
+	Self    uint64 // GVA of this page
+	KStack  uint64 // top of the kernel stack
+	Cur     uint64 // GVA of the running thread's slot
+	UserRSP uint64 // scratch of the SYSCALL entry
+	Scratch uint64 // scratch of the gate entries
+	// Code addresses called by the assembly.
+	OnSyscall, OnFault, OnKick, OnStart uint64
+	// The last fault that was fixed up in a copy.
+	CopyCR2, CopyErr uint64
+	// Of the exception that is being handled.
+	Vector, Err, CR2, RIP uint64
+	XSaveMask             uint64 // XCR0 bits to save; 0 = FXSAVE
+
+	G FakeG
+
+	ID     uint64 // vCPU number
+	VM     *VM
+	Call   *Call
+	Pool   *Pool
+	CR3    uint64 // what CR3 holds
+	Space  *Space // the address space of CR3; nil = the kernel's
+	Cursor uint64 // where the next search for a ready thread begins
+	// FlushReq is raised by whoever takes rights from a PTE; FlushAck is the value last acted on.
+	FlushReq, FlushAck uint64
+	// Kicks counts injected interrupts; Resched asks for a scheduling decision before the next return to ring 3.
+	Resched uint64
+
+	Stats Stats
+
+	// Func values of the assembly helpers, each pointing at its word of Code.
+	Copy    func(dst, src unsafe.Pointer, n uintptr) (left uintptr)
+	Out     func(port uint64)
+	SaveFPU func(t *Thread)
+	LoadFPU func(t *Thread)
+	SetCR3  func(cr3 uint64)
+	Invlpg  func(va uint64)
+	RDTSC   func() uint64
+	Pause   func()
+	Probe   func(addr unsafe.Pointer) uint64
+	Code    [16]uint64
+}
+
+// Stats are counters of one vCPU, written by ring 0 only and read by the host at any time.
+type Stats struct {
+	Switches   uint64
+	Ticks      uint64
+	DemandZero uint64 // page faults served here
+	COWCopy    uint64
+	COWReuse   uint64
+	Spurious   uint64 // page faults that found the PTE already good
+	Fast       [abi.NumSyscalls]uint32
+}
+
+// Pool is a vCPU's stock of frames. Ring 0 owns it while the vCPU is in the guest, the host while it handles this
+// vCPU's hypercall; so it needs no lock.
+type Pool struct {
+	NumZero  uint64 // known-zero frames in Zero
+	NumDirty uint64 // frames in Dirty, dropped by COW, for the host to take back
+	Zero     [PoolFrames]uint64
+	Dirty    [PoolDirty]uint64
+}
+
+// Sizes of a Pool, in frames: one page in all.
+const (
+	PoolFrames = 320
+	PoolDirty  = 190
+)
+
+// Space is what ring 0 needs of an address space.
+type Space struct {
+	CR3 uint64
+	// Active has a bit per vCPU that may hold translations of this space: set by a locked operation before CR3 is
+	// loaded, cleared after CR3 has left.
+	Active uint64
+	ID     uint64 // unique while the VM lives: the key of private futexes
+	_      [5]uint64
+}
+
+// Thread is a slot of the thread table.
+type Thread struct {
+	ThreadHead
+	_ [XSaveOffset - unsafe.Sizeof(ThreadHead{})]byte
+	// XSave is the FXSAVE or standard-form XSAVE area; 64-byte aligned in the slot.
+	XSave [abi.ThreadSize - XSaveOffset]byte
+}
+
+// XSaveOffset is the offset of Thread.XSave in a slot. What is left holds the state of AVX-512.
+const XSaveOffset = 1024
+
+// ThreadHead is the part of a slot that is named word by word.
+type ThreadHead struct {
+	RAX, RBX, RCX, RDX, RSI, RDI, RBP, RSP uint64
+	R8, R9, R10, R11, R12, R13, R14, R15   uint64
+	RIP, RFLAGS                            uint64
+	FSBase, GSBase                         uint64
+	OrigRAX                                uint64   // the call's number as it was entered; ^0 outside calls
+	Iret                                   uint64   // 1: return by IRETQ
+	X14, X15                               [16]byte // what the entry saved before compiled code used them
+
+	State uint64 // abi.State*; changes by CAS
+	OnCPU uint64 // vCPU number + 1 while a vCPU owns the registers; cleared after the last is saved
+	Attn  uint64 // set by the host: visit the shim before the next return to ring 3
+	Index uint64 // of this slot
+
+	Space *Space // direct-map address
+	Files *FileTable
+
+	TID, TGID, PPID      uint64
+	UID, EUID, GID, EGID uint64
+	// Affinity has a bit per vCPU on which the thread may run.
+	Affinity uint64
+	// TSCIn is the TSC when the thread was put on its vCPU; TSCRun the ticks it ran before that.
+	TSCIn, TSCRun uint64
+
+	Wait Wait
+}
+
+// Wait is a thread's blocking record: what a retry needs, so that nothing is looked up again.
+type Wait struct {
+	Kind uint64 // abi.Wait*; written by ring 0 while RUN, by the shim (to WaitNone) before it wakes
+	File uint64 // index of the open file; the record holds a reference
+	Addr uint64 // user buffer or iovec array
+	Len  uint64 // bytes, or number of iovecs
+	Done uint64 // bytes moved so far
+	Aux  uint64
+	_    [4]uint64
+}
+
+// FileTable maps descriptors to open files: a root of pointers to leaves of FilesPerLeaf entries. The host writes,
+// ring 0 reads. Leaves never move or shrink while a thread names the table.
+type FileTable struct {
+	Leaf [abi.PageSize / 8]uint64 // GVA of a page of entries, or 0
+}
+
+// FilesPerLeaf is how many entries a leaf page of a FileTable has. An entry is the open file's index plus one, or 0.
+const FilesPerLeaf = abi.PageSize / 8
+
+// File is the shared part of an open file description. Slots are type-stable: an index always names a File, and a
+// reference is taken by incrementing Ref unless it is zero, then looking at the descriptor again.
+type File struct {
+	Ref   uint64 // descriptors, plus references of calls in flight in ring 0
+	Kind  uint64 // abi.File*
+	Flags uint64 // status flags (O_NONBLOCK, O_DIRECT); the host writes, by atomic store
+	Mode  uint64 // bit 0 readable, bit 1 writable
+	Obj   uint64 // GVA of the object: *pipes.Pipe for FilePipe
+	Index uint64
+	Host  uint64 // 1: the shim watches the object's readiness
+	_     uint64
+}
+
+// Mode bits of a File.
+const (
+	FileRead  = 1
+	FileWrite = 2
+)

@@ -1,0 +1,118 @@
+// Package abi holds what guest kernel, boot code and shim must agree on and nothing else: Linux and hypercall
+// numbers, the map of guest addresses, page-table bits and the sizes of shared slots. Constants and layouts only.
+//
+// # The map
+//
+// Guest-physical:
+//
+//	0                 RAM, --mem bytes; the first KernelSize(mem) bytes belong to the kernel structures below
+//	TextGPA           guest-kernel text: a read-only slot over a sealed memfd
+//
+// Guest-virtual, the same in every address space (supervisor, global, NX except text):
+//
+//	DirectBase        all of RAM: frames, page tables and shared tables are reached at DirectBase+GPA
+//	TextBase          guest-kernel text
+//	VCPUBase          one VCPUStride window per vCPU: its page, its stacks with guard pages, its GDT and TSS
+//
+// User addresses end at UserEnd. The top page of the low half stays unmapped, so that SYSRET can never see a
+// non-canonical RIP (see ring0 rule "SYSRET on Intel").
+package abi
+
+// GPA is a guest-physical address. GVA is a guest-virtual address.
+type (
+	GPA uint64
+	GVA uint64
+)
+
+// Page geometry of x86-64.
+const (
+	PageShift = 12
+	PageSize  = 1 << PageShift
+	PageMask  = PageSize - 1
+	HugeShift = 21
+	HugeSize  = 1 << HugeShift
+)
+
+// Guest-physical layout.
+const (
+	// TextGPA lies above any RAM size that is accepted and below the 39 physical bits that every host has.
+	TextGPA GPA = 1 << 38
+	// MaxRAM is the largest --mem in bytes; MinRAM the smallest that holds the kernel structures and a program.
+	MaxRAM = 64 << 30
+	MinRAM = 16 << 20
+)
+
+// Guest-virtual layout of the shared upper half.
+const (
+	// UserEnd is the first address past user memory: TASK_SIZE_MAX of arch/x86/include/asm/page_64_types.h.
+	UserEnd GVA = 0x7fff_ffff_f000
+	// DirectBase is where RAM is mapped, supervisor-only. Slot 272 of the PML4.
+	DirectBase GVA = 0xffff_8800_0000_0000
+	// TextBase is where the guest kernel's text is mapped. Slot 511 of the PML4, as is VCPUBase.
+	TextBase GVA = 0xffff_ffff_8000_0000
+	// VCPUBase is the window of vCPU 0; vCPU i has VCPUBase + i*VCPUStride.
+	VCPUBase GVA = 0xffff_ffff_c000_0000
+	// VCPUStride is the size of one vCPU's window. Pages of it that are not named below are guard pages.
+	VCPUStride = 0x10000
+)
+
+// Offsets in a vCPU's window.
+const (
+	VCPUPage     = 0x0000 // guest.PerCPU: GS base
+	VCPUCall     = 0x1000 // guest.Call: the hypercall page
+	VCPUStack    = 0x3000 // kernel stack, grows down from VCPUStackEnd; 0x2000 is its guard
+	VCPUStackEnd = 0x7000
+	VCPUIST      = 0x8000 // IST stack for #DF, NMI and #MC; 0x7000 is its guard
+	VCPUISTEnd   = 0x9000
+	VCPUTables   = 0xa000 // GDT and TSS; 0x9000 is a guard
+	VCPUIDT      = 0xb000
+)
+
+// PML4 slots of the shared upper half, copied into every address space.
+const (
+	DirectSlot = 272
+	TextSlot   = 511
+)
+
+// Limits of the shared tables.
+const (
+	MaxVCPUs   = 32
+	MaxThreads = 4096
+	ThreadSize = 4096 // bytes of one slot of the thread table
+	// MinThreads is the size of the thread table of the smallest VM.
+	MinThreads = 64
+)
+
+// Page-table entry bits (Intel SDM vol. 3, 4.5), and the software bits through which the shim tells the guest
+// kernel what it may do alone. A PTE changes by compare-and-swap on both sides.
+const (
+	PTEPresent  = 1 << 0
+	PTEWrite    = 1 << 1
+	PTEUser     = 1 << 2
+	PTEAccessed = 1 << 5
+	PTEDirty    = 1 << 6
+	PTEHuge     = 1 << 7
+	PTEGlobal   = 1 << 8
+	// PTECOW: present, PTEWrite clear. A write makes the page private: PTEWrite is set if the frame has one
+	// reference, else the page is copied.
+	PTECOW = 1 << 9
+	// PTEDemand: not present. A zeroed frame may be put here; PTEWrite, PTEUser and PTENX of this entry are the
+	// rights that the page will have.
+	PTEDemand = 1 << 10
+	// PTEBusy: present, PTECOW set. One vCPU is copying this page; others wait for the bit to go.
+	PTEBusy = 1 << 11
+	// PTEShared: the frame belongs to a shared mapping: fork does not make it PTECOW.
+	PTEShared = 1 << 52
+	PTENX     = 1 << 63
+	// PTEAddr masks the frame's address.
+	PTEAddr = 0x000f_ffff_ffff_f000
+)
+
+// Page-fault error code bits (Intel SDM vol. 3, 4.7).
+const (
+	PFPresent = 1 << 0
+	PFWrite   = 1 << 1
+	PFUser    = 1 << 2
+	PFRsvd    = 1 << 3
+	PFFetch   = 1 << 4
+)
