@@ -59,6 +59,24 @@ const (
 	ExitAgain Reason = 1<<16 + 1
 )
 
+var reasonNames = map[Reason]string{
+	ExitUnknown:       "KVM_EXIT_UNKNOWN",
+	ExitException:     "KVM_EXIT_EXCEPTION",
+	ExitIO:            "KVM_EXIT_IO",
+	ExitHypercall:     "KVM_EXIT_HYPERCALL",
+	ExitDebug:         "KVM_EXIT_DEBUG",
+	ExitHLT:           "KVM_EXIT_HLT",
+	ExitMMIO:          "KVM_EXIT_MMIO",
+	ExitIRQWindow:     "KVM_EXIT_IRQ_WINDOW_OPEN",
+	ExitShutdown:      "KVM_EXIT_SHUTDOWN",
+	ExitFailEntry:     "KVM_EXIT_FAIL_ENTRY",
+	ExitIntr:          "KVM_EXIT_INTR",
+	ExitInternalError: "KVM_EXIT_INTERNAL_ERROR",
+	ExitSystemEvent:   "KVM_EXIT_SYSTEM_EVENT",
+	ExitInterrupted:   "interrupted",
+	ExitAgain:         "try again",
+}
+
 // Exit is why the guest stopped, read from kvm_run once. Which fields mean something
 // depends on Reason; the others are zero.
 type Exit struct {
@@ -146,32 +164,10 @@ func internalData(mem []byte) []uint64 {
 
 // String is the kernel's name of a reason.
 func (r Reason) String() string {
-	if name, ok := reasonName(r); ok {
+	if name, ok := reasonNames[r]; ok {
 		return name
 	}
 	return fmt.Sprintf("KVM_EXIT_%d", uint32(r))
-}
-
-func reasonName(r Reason) (string, bool) {
-	names := map[Reason]string{
-		ExitUnknown:       "KVM_EXIT_UNKNOWN",
-		ExitException:     "KVM_EXIT_EXCEPTION",
-		ExitIO:            "KVM_EXIT_IO",
-		ExitHypercall:     "KVM_EXIT_HYPERCALL",
-		ExitDebug:         "KVM_EXIT_DEBUG",
-		ExitHLT:           "KVM_EXIT_HLT",
-		ExitMMIO:          "KVM_EXIT_MMIO",
-		ExitIRQWindow:     "KVM_EXIT_IRQ_WINDOW_OPEN",
-		ExitShutdown:      "KVM_EXIT_SHUTDOWN",
-		ExitFailEntry:     "KVM_EXIT_FAIL_ENTRY",
-		ExitIntr:          "KVM_EXIT_INTR",
-		ExitInternalError: "KVM_EXIT_INTERNAL_ERROR",
-		ExitSystemEvent:   "KVM_EXIT_SYSTEM_EVENT",
-		ExitInterrupted:   "interrupted",
-		ExitAgain:         "try again",
-	}
-	name, ok := names[r]
-	return name, ok
 }
 
 // String describes an exit for a message.
@@ -198,16 +194,17 @@ func (e Exit) String() string {
 	return e.Reason.String()
 }
 
-// suberrorName explains KVM_INTERNAL_ERROR_*.
+// suberrorNames explains KVM_INTERNAL_ERROR_*.
+var suberrorNames = [...]string{
+	1: "KVM_INTERNAL_ERROR_EMULATION: an instruction KVM cannot emulate",
+	2: "KVM_INTERNAL_ERROR_SIMUL_EX: two exceptions at once",
+	3: "KVM_INTERNAL_ERROR_DELIVERY_EV: a fault while delivering an event",
+	4: "KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON: an exit KVM does not know",
+}
+
 func suberrorName(n uint32) string {
-	names := [...]string{
-		1: "KVM_INTERNAL_ERROR_EMULATION: an instruction KVM cannot emulate",
-		2: "KVM_INTERNAL_ERROR_SIMUL_EX: two exceptions at once",
-		3: "KVM_INTERNAL_ERROR_DELIVERY_EV: a fault while delivering an event",
-		4: "KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON: an exit KVM does not know",
-	}
-	if n < uint32(len(names)) && names[n] != "" {
-		return names[n]
+	if n < uint32(len(suberrorNames)) && suberrorNames[n] != "" {
+		return suberrorNames[n]
 	}
 	return "not a known suberror"
 }

@@ -8,27 +8,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Request numbers, from <linux/kvm.h>. The direction and the argument's size are
-// part of a request, so a wrong struct is refused by the kernel with ENOTTY.
+// Requests, as <linux/kvm.h> encodes them: direction, size of the argument, KVMIO,
+// number. The size makes the kernel refuse a wrong struct with ENOTTY. Structs that
+// end in a flexible array count without it.
 const (
-	nrGetSupportedCPUID   = 0x05
-	nrCheckExtension      = 0x03
-	nrSetUserMemoryRegion = 0x46
-	nrSetIdentityMapAddr  = 0x48
-	nrIOEventFD           = 0x79
-	nrRun                 = 0x80
-	nrGetRegs             = 0x81
-	nrSetRegs             = 0x82
-	nrGetSregs            = 0x83
-	nrSetSregs            = 0x84
-	nrInterrupt           = 0x86
-	nrGetMSRs             = 0x88
-	nrSetMSRs             = 0x89
-	nrSetSignalMask       = 0x8b
-	nrSetCPUID2           = 0x90
-	nrEnableCap           = 0xa3
-	nrGetXCRS             = 0xa6
-	nrSetXCRS             = 0xa7
+	reqCheckExtension      = 0xae03
+	reqGetSupportedCPUID   = 0xc008ae05
+	reqSetUserMemoryRegion = 0x4020ae46
+	reqSetIdentityMapAddr  = 0x4008ae48
+	reqIOEventFD           = 0x4040ae79
+	reqRun                 = 0xae80
+	reqGetRegs             = 0x8090ae81
+	reqSetRegs             = 0x4090ae82
+	reqGetSregs            = 0x8138ae83
+	reqSetSregs            = 0x4138ae84
+	reqInterrupt           = 0x4004ae86
+	reqGetMSRs             = 0xc008ae88
+	reqSetMSRs             = 0x4008ae89
+	reqSetSignalMask       = 0x4004ae8b
+	reqSetCPUID2           = 0x4008ae90
+	reqEnableCap           = 0x4068aea3
+	reqGetXCRS             = 0x8188aea6
+	reqSetXCRS             = 0x4188aea7
 )
 
 // retries bounds how often an interrupted set-up call is made again. A signal
@@ -68,15 +69,8 @@ func ioctl[T any](fd int, req uintptr, p *T) (uintptr, error) {
 
 // runOnce is KVM_RUN, with no retry and no allocation.
 func runOnce(fd int) unix.Errno {
-	const kvmRun = gokvm.KVMIO<<8 | nrRun
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), kvmRun, 0)
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), reqRun, 0)
 	return errno
-}
-
-// sizeOf is the size that goes into a request's number.
-func sizeOf[T any]() uintptr {
-	var v T
-	return unsafe.Sizeof(v)
 }
 
 // addressOf is the host address of mapped memory.

@@ -62,10 +62,6 @@ type cpuid2 struct {
 	entries [maxCPUID]CPUIDEntry
 }
 
-// headerSize is what a request encodes for a struct that ends in a flexible array:
-// the size of its two leading words (struct kvm_cpuid2, struct kvm_msrs).
-const headerSize = 8
-
 // System is an open /dev/kvm.
 type System struct {
 	fd      int
@@ -126,14 +122,14 @@ func (s *System) APIVersion() (int, error) {
 func (s *System) CheckExtension(c Cap) (int, error) { return checkExtension(s.fd, c) }
 
 func checkExtension(fd int, c Cap) (int, error) {
-	v, err := ioctlValue(fd, gokvm.IIO(nrCheckExtension), uintptr(c))
+	v, err := ioctlValue(fd, reqCheckExtension, uintptr(c))
 	return int(v), fail(err, "KVM_CHECK_EXTENSION %d", uint32(c))
 }
 
 // SupportedCPUID is KVM_GET_SUPPORTED_CPUID: what processor and KVM can give a guest.
 func (s *System) SupportedCPUID() ([]CPUIDEntry, error) {
 	c := &cpuid2{n: maxCPUID}
-	if _, err := ioctl(s.fd, gokvm.IIOWR(nrGetSupportedCPUID, headerSize), c); err != nil {
+	if _, err := ioctl(s.fd, reqGetSupportedCPUID, c); err != nil {
 		return nil, fail(err, "KVM_GET_SUPPORTED_CPUID")
 	}
 	return c.entries[:min(c.n, maxCPUID)], nil

@@ -28,15 +28,11 @@ type msrs struct {
 	entries [maxMSRs]MSR
 }
 
-// signalMask is struct kvm_signal_mask with the kernel's 8-byte set. The request
-// encodes the size of its header alone.
+// signalMask is struct kvm_signal_mask with the kernel's 8-byte set.
 type signalMask struct {
 	len uint32
 	set [8]byte // not a uint64: the set follows the length without padding
 }
-
-// sizeSignalMask is sizeof(struct kvm_signal_mask), whose set is a flexible array.
-const sizeSignalMask = 4
 
 // Bits of kvm_run's control word, whose bytes are request_interrupt_window and
 // immediate_exit. Both are changed by locked operations on the word, since they
@@ -108,8 +104,10 @@ func (c *VCPU) IfFlag() bool { return c.mem[offIfFlag] != 0 }
 // Run even if the guest has interrupts off.
 func (c *VCPU) Interrupt(vector uint8) error {
 	irq := uint32(vector)
-	_, err := ioctl(c.fd, gokvm.IIOW(nrInterrupt, sizeOf[uint32]()), &irq)
-	return fail(err, "KVM_INTERRUPT %d", vector)
+	if _, err := ioctl(c.fd, reqInterrupt, &irq); err != nil {
+		return fail(err, "KVM_INTERRUPT %d", vector)
+	}
+	return nil // by hand, since fail's arguments would be allocated on every tick
 }
 
 // SetSignalMask is KVM_SET_SIGNAL_MASK: the signals blocked while the guest runs, in
@@ -119,7 +117,7 @@ func (c *VCPU) SetSignalMask(blocked uint64) error {
 	for i := range m.set {
 		m.set[i] = byte(blocked >> (8 * i))
 	}
-	_, err := ioctl(c.fd, gokvm.IIOW(nrSetSignalMask, sizeSignalMask), &m)
+	_, err := ioctl(c.fd, reqSetSignalMask, &m)
 	return fail(err, "KVM_SET_SIGNAL_MASK %#x", blocked)
 }
 
@@ -131,40 +129,40 @@ func (c *VCPU) SetCPUID2(entries []CPUIDEntry) error {
 	}
 	t := &cpuid2{n: uint32(len(entries))}
 	copy(t.entries[:], entries)
-	_, err := ioctl(c.fd, gokvm.IIOW(nrSetCPUID2, headerSize), t)
+	_, err := ioctl(c.fd, reqSetCPUID2, t)
 	return fail(err, "KVM_SET_CPUID2 with %d entries", len(entries))
 }
 
 // GetRegs is KVM_GET_REGS.
 func (c *VCPU) GetRegs() (Regs, error) {
 	var r Regs
-	_, err := ioctl(c.fd, gokvm.IIOR(nrGetRegs, sizeOf[Regs]()), &r)
+	_, err := ioctl(c.fd, reqGetRegs, &r)
 	return r, fail(err, "KVM_GET_REGS")
 }
 
 // SetRegs is KVM_SET_REGS. It also drops a pending exception.
 func (c *VCPU) SetRegs(r *Regs) error {
-	_, err := ioctl(c.fd, gokvm.IIOW(nrSetRegs, sizeOf[Regs]()), r)
+	_, err := ioctl(c.fd, reqSetRegs, r)
 	return fail(err, "KVM_SET_REGS rip %#x", r.RIP)
 }
 
 // GetSregs is KVM_GET_SREGS.
 func (c *VCPU) GetSregs() (Sregs, error) {
 	var s Sregs
-	_, err := ioctl(c.fd, gokvm.IIOR(nrGetSregs, sizeOf[Sregs]()), &s)
+	_, err := ioctl(c.fd, reqGetSregs, &s)
 	return s, fail(err, "KVM_GET_SREGS")
 }
 
 // SetSregs is KVM_SET_SREGS. KVM refuses a state that no processor can be in; it does
 // not flush the guest's TLB when CR3 stays the same.
 func (c *VCPU) SetSregs(s *Sregs) error {
-	_, err := ioctl(c.fd, gokvm.IIOW(nrSetSregs, sizeOf[Sregs]()), s)
+	_, err := ioctl(c.fd, reqSetSregs, s)
 	return fail(err, "KVM_SET_SREGS cr0 %#x cr3 %#x cr4 %#x efer %#x", s.CR0, s.CR3, s.CR4, s.EFER)
 }
 
 // GetMSRs fills in the value of each register that m names by index.
 func (c *VCPU) GetMSRs(m []MSR) error {
-	t, err := c.msrs("KVM_GET_MSRS", gokvm.IIOWR(nrGetMSRs, headerSize), m)
+	t, err := c.msrs("KVM_GET_MSRS", reqGetMSRs, m)
 	if err != nil {
 		return err
 	}
@@ -174,7 +172,7 @@ func (c *VCPU) GetMSRs(m []MSR) error {
 
 // SetMSRs writes each register of m. On an error those before the named one are set.
 func (c *VCPU) SetMSRs(m []MSR) error {
-	_, err := c.msrs("KVM_SET_MSRS", gokvm.IIOW(nrSetMSRs, headerSize), m)
+	_, err := c.msrs("KVM_SET_MSRS", reqSetMSRs, m)
 	return err
 }
 
@@ -200,10 +198,10 @@ func (c *VCPU) msrs(op string, req uintptr, m []MSR) (*msrs, error) {
 // GetXCR0 is KVM_GET_XCRS for the one extended control register there is.
 func (c *VCPU) GetXCR0() (uint64, error) {
 	x := &gokvm.XCRS{}
-	if _, err := ioctl(c.fd, gokvm.IIOR(nrGetXCRS, sizeOf[gokvm.XCRS]()), x); err != nil {
+	if _, err := ioctl(c.fd, reqGetXCRS, x); err != nil {
 		return 0, fail(err, "KVM_GET_XCRS")
 	}
-	for _, r := range x.Registers[:min(x.NrXCRS, uint32(len(x.Registers)))] {
+	for _, r := range x.Registers[:min(x.NrXRCS, uint32(len(x.Registers)))] {
 		if r.XRC == 0 {
 			return r.Value, nil
 		}
@@ -213,9 +211,9 @@ func (c *VCPU) GetXCR0() (uint64, error) {
 
 // SetXCR0 is KVM_SET_XCRS. CPUID must have been set before: it bounds the value.
 func (c *VCPU) SetXCR0(value uint64) error {
-	x := &gokvm.XCRS{NrXCRS: 1}
+	x := &gokvm.XCRS{NrXRCS: 1}
 	x.Registers[0].Value = value
-	_, err := ioctl(c.fd, gokvm.IIOW(nrSetXCRS, sizeOf[gokvm.XCRS]()), x)
+	_, err := ioctl(c.fd, reqSetXCRS, x)
 	return fail(err, "KVM_SET_XCRS %#x", value)
 }
 

@@ -30,10 +30,10 @@ type ioEventFD struct {
 
 // enableCap is struct kvm_enable_cap.
 type enableCap struct {
-	cap   uint32
-	flags uint32
-	args  [4]uint64
-	_     [64]byte
+	cap  uint32
+	_    uint32
+	args [4]uint64
+	_    [64]byte
 }
 
 // VM is one virtual machine.
@@ -65,7 +65,7 @@ func (vm *VM) SetUserMemoryRegion(slot, flags uint32, gpa uint64, mem []byte) er
 // the same conditions. Size 0 deletes the slot.
 func (vm *VM) SetUserMemoryAt(slot, flags uint32, gpa, addr, size uint64) error {
 	r := gokvm.UserspaceMemoryRegion{Slot: slot, Flags: flags, GuestPhysAddr: gpa, MemorySize: size, UserspaceAddr: addr}
-	_, err := ioctl(vm.fd, gokvm.IIOW(nrSetUserMemoryRegion, sizeOf[gokvm.UserspaceMemoryRegion]()), &r)
+	_, err := ioctl(vm.fd, reqSetUserMemoryRegion, &r)
 	return fail(err, "KVM_SET_USER_MEMORY_REGION slot %d flags %#x gpa %#x size %#x", slot, flags, gpa, size)
 }
 
@@ -80,7 +80,7 @@ func (vm *VM) SetTSSAddr(gpa uint32) error {
 // SetIdentityMapAddr gives Intel processors one more such page, for the identity map
 // that real mode runs on with nested paging. Call it before the first CreateVCPU.
 func (vm *VM) SetIdentityMapAddr(gpa uint64) error {
-	_, err := ioctl(vm.fd, gokvm.IIOW(nrSetIdentityMapAddr, sizeOf[uint64]()), &gpa)
+	_, err := ioctl(vm.fd, reqSetIdentityMapAddr, &gpa)
 	return fail(err, "KVM_SET_IDENTITY_MAP_ADDR %#x", gpa)
 }
 
@@ -91,7 +91,7 @@ func (vm *VM) EnableCap(c Cap, args ...uint64) error {
 		return fail(unix.EINVAL, "KVM_ENABLE_CAP %d with %d arguments", uint32(c), len(args))
 	}
 	copy(e.args[:], args)
-	_, err := ioctl(vm.fd, gokvm.IIOW(nrEnableCap, sizeOf[enableCap]()), &e)
+	_, err := ioctl(vm.fd, reqEnableCap, &e)
 	return fail(err, "KVM_ENABLE_CAP %d", uint32(c))
 }
 
@@ -100,7 +100,7 @@ func (vm *VM) EnableCap(c Cap, args ...uint64) error {
 // IOEventFDDataMatch only an OUT of datamatch does; others exit as usual.
 func (vm *VM) IOEventFD(port uint16, size int, datamatch uint64, fd int, flags uint32) error {
 	e := ioEventFD{datamatch: datamatch, addr: uint64(port), len: uint32(size), fd: int32(fd), flags: flags | ioEventFDPIO}
-	_, err := ioctl(vm.fd, gokvm.IIOW(nrIOEventFD, sizeOf[ioEventFD]()), &e)
+	_, err := ioctl(vm.fd, reqIOEventFD, &e)
 	return fail(err, "KVM_IOEVENTFD port %#x size %d flags %#x", port, size, flags)
 }
 
