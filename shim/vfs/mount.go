@@ -24,7 +24,7 @@ func (p Path) MountFlags() MountFlags {
 	if p.mount == nil {
 		return 0
 	}
-	return p.mount.flags
+	return p.mount.spec.Flags
 }
 
 // MountFlags are a mount's options.
@@ -60,7 +60,6 @@ type mount struct {
 	point  *dentry // in parent
 	root   *dentry
 	spec   Mount
-	flags  MountFlags
 }
 
 // mountKey names a mount point: the same directory seen through two mounts is

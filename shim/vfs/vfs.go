@@ -248,34 +248,42 @@ type Dirent struct {
 // PageSource is an Inode whose contents can be mapped. The page cache keys its
 // frames by (PageKey, index) and shares them between processes.
 //
-// There are two kinds of source, and the cache treats them alike. In a memfs
-// file the frame BECOMES the page: MapPage moves the bytes in, and from then on
-// ReadAt and WriteAt work on the frame itself, so read(2), write(2) and
-// MAP_SHARED mappings agree without further calls. For a host file the frame is
-// a copy: writes that go past the cache drop it, and the cache writes dirty
-// frames back by WritePage.
+// In a memfs file the frame BECOMES the page: MapPage moves the bytes in, and
+// from then on ReadAt and WriteAt work on the frame itself, so that read(2),
+// write(2) and MAP_SHARED mappings agree without further calls. A page that
+// still lies in a lower tree or on the host is copied into the frame instead.
+// The cache need not know which is which:
+//
+//   - a frame got with write false is never written to (map it read-only, or
+//     copy on write); to write, call again with write true, same frame or not;
+//   - a frame got with write true may be written to, and if it has been, is
+//     handed to WritePage on msync(2) and before it is taken away;
+//   - before a frame is reused for something else, UnmapPage, unless Drop said so.
 type PageSource interface {
 	// PageKey identifies the contents: the Inode itself.
 	PageKey() any
-	// MapPage fills frame with page idx and, in memory, makes it the page. A
-	// page wholly past the end is EFAULT (the guest gets SIGBUS). write says
-	// that the guest will write: in an overlay this copies the file up first.
-	// It must not be called again for a page that is mapped, unless dropped.
+	// MapPage puts the contents of page idx into frame. A page wholly past the
+	// end is EFAULT (the guest gets SIGBUS). Per page, the cache has one frame.
 	MapPage(idx int64, frame *[PageSize]byte, write bool) error
-	// UnmapPage takes the frame back. The cache calls it when it evicts a frame
-	// that no process maps, after MapPage and unless Drop named the page.
-	UnmapPage(idx int64)
-	// WritePage stores a dirty frame (msync(2), eviction). No-op in memory.
+	// UnmapPage ends the use of the frame for page idx; its contents are saved.
+	UnmapPage(idx int64, frame *[PageSize]byte)
+	// WritePage stores a dirty frame. It does nothing in memory.
 	WritePage(idx int64, frame *[PageSize]byte) error
 	// SetPager registers the cache, once, before MapPage.
 	SetPager(p Pager)
 }
 
-// Pager is the page cache, as seen from a file system.
+// Pager is the page cache, as seen from a file system. Pages first to last are
+// inclusive; most of them may well not be cached. Called without locks.
 type Pager interface {
-	// Drop says that the frames of pages first to last (inclusive) no longer
-	// hold the file's contents: it was truncated, punched, copied up or written
-	// on the host. The cache must unmap them everywhere and may then reuse
-	// them; the next fault calls MapPage again. Called without locks.
+	// Drop says that the frames of these pages no longer hold the file's
+	// contents: it was truncated, punched or copied up. The cache must unmap
+	// them everywhere and may reuse them, unsaved; the next fault calls MapPage.
 	Drop(key any, first, last int64)
+	// Flush asks for WritePage on dirty frames: a host file is about to be read
+	// past the cache.
+	Flush(key any, first, last int64)
+	// Update says that bytes were written to a host file past the cache: frames
+	// that hold them are to be patched.
+	Update(key any, off int64, p []byte)
 }
