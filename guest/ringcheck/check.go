@@ -4,6 +4,7 @@ import (
 	"debug/buildinfo"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -20,13 +21,16 @@ type Config struct {
 	// addresses are stored in a table. Names are as the linker writes them.
 	Roots []string
 	// Indirect lists the functions that may call through a register or memory, and
-	// what such a call may reach. A key that ends in "*" is a prefix. An empty list
-	// stands for code whose depth is accounted for elsewhere.
+	// what such a call may reach. A key that ends in "*" is a prefix, for functions
+	// without a key of their own. An empty list allows calls whose depth is not counted.
 	Indirect map[string][]string
 	// Terminal functions are outside the closure and may be called all the same: they
 	// are not mapped, so the call faults and the host names the caller. The runtime's
 	// panics for a bad index, division and shift are always among them.
 	Terminal []string
+	// HostFiles is how the names of source files start whose functions run on the host
+	// only: they are not mapped in ring 0, so none may be in the closure.
+	HostFiles string
 	// MaxStack bounds the depth of every root in bytes; 0 is no bound.
 	MaxStack int64
 }
@@ -43,15 +47,20 @@ func (c *Config) owns(name string) bool {
 	return slices.ContainsFunc(c.Packages, func(p string) bool { return strings.HasPrefix(name, p+".") })
 }
 
-// mayCall returns what an indirect call in the function may reach.
+// mayCall returns what an indirect call in the function may reach: the list of its own
+// key, else that of the longest prefix.
 func (c *Config) mayCall(name string) (targets []string, ok bool) {
+	if list, ok := c.Indirect[name]; ok {
+		return list, true
+	}
+	longest := -1
 	for key, list := range c.Indirect {
 		prefix, isPrefix := strings.CutSuffix(key, "*")
-		if key == name || isPrefix && strings.HasPrefix(name, prefix) {
-			targets, ok = append(targets, list...), true
+		if isPrefix && strings.HasPrefix(name, prefix) && len(prefix) > longest {
+			longest, targets = len(prefix), list
 		}
 	}
-	return targets, ok
+	return targets, longest >= 0
 }
 
 // Finding is one breach of the rules.
@@ -183,6 +192,9 @@ func (c *checker) visit(f *function) {
 	n := &node{fn: f, index: map[uint64]int{}}
 	c.nodes[f] = n
 	n.insts = decodeAll(c.code(f), f.lo, func(pc uint64, why string) { c.bad(f, pc, "%s", why) })
+	if base := filepath.Base(f.file); c.cfg.HostFiles != "" && strings.HasPrefix(base, c.cfg.HostFiles) {
+		c.bad(f, f.lo, "lies in %s, whose code is for the host only", base)
+	}
 	for i := range n.insts {
 		n.index[n.insts[i].pc] = i
 	}

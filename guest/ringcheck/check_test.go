@@ -160,6 +160,7 @@ func TestOneRule(t *testing.T) {
 		{"package", func(c *Config) { c.Packages = []string{ring + "x"} }, "refers to " + ring + ".leave"},
 		{"list", func(c *Config) { delete(c.Indirect, ring+".onCall") }, "indirect call that is not on the list"},
 		{"stack", func(c *Config) { c.MaxStack = 40 }, "needs "},
+		{"host file", func(c *Config) { c.HostFiles = "rin" }, ".onCall +0x0: lies in ring.go, whose code is for the host only"},
 		{"root", func(c *Config) { c.Roots = append(c.Roots, ring+".Onload") }, "root is not in the binary"},
 		{"host code as a root", func(c *Config) { c.Roots = []string{ring + ".Addresses"} }, "lacks //go:nosplit"},
 	} {
