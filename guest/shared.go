@@ -66,47 +66,55 @@ type Call struct {
 
 // PerCPU is the page that GS points to in ring 0. The assembly finds everything here; nothing is reached by symbol.
 type PerCPU struct {
-	Self    uint64 // GVA of this page
-	KStack  uint64 // top of the kernel stack
-	Cur     uint64 // GVA of the running thread's slot
-	UserRSP uint64 // scratch of the SYSCALL entry
-	Scratch uint64 // scratch of the gate entries
-	// Code addresses called by the assembly.
-	OnSyscall, OnFault, OnKick, OnStart uint64
-	// The last fault that was fixed up in a copy.
+	Self     uint64 // GVA of this page
+	KStack   uint64 // top of the kernel stack
+	Cur      uint64 // GVA of the running thread's slot
+	UserRSP  uint64 // scratch of the SYSCALL entry
+	Scratch  uint64 // scratch of the gate entries
+	CallPage uint64 // GVA of the hypercall page, for the assembly
+	SMAP     uint64 // 1: CR4.SMAP is on, so STAC and CLAC exist
+	// Code addresses that the assembly calls.
+	OnSyscall, OnTrap, OnStart, OnPanic uint64
+	// The last page fault that was fixed up in a copy.
 	CopyCR2, CopyErr uint64
-	// Of the exception that is being handled.
+	// The exception that is being handled.
 	Vector, Err, CR2, RIP uint64
 	XSaveMask             uint64 // XCR0 bits to save; 0 = FXSAVE
 
 	G FakeG
 
-	ID     uint64 // vCPU number
-	VM     *VM
-	Call   *Call
-	Pool   *Pool
-	CR3    uint64 // what CR3 holds
-	Space  *Space // the address space of CR3; nil = the kernel's
-	Cursor uint64 // where the next search for a ready thread begins
+	ID    uint64 // vCPU number
+	VM    *VM
+	Call  *Call
+	Pool  *Pool
+	CR3   uint64 // what CR3 holds
+	Space *Space // the address space of CR3; nil = the kernel's
+	// Cursor is the word of VM.Ready at which the next search begins.
+	Cursor uint64
 	// FlushReq is raised by whoever takes rights from a PTE; FlushAck is the value last acted on.
 	FlushReq, FlushAck uint64
-	// Kicks counts injected interrupts; Resched asks for a scheduling decision before the next return to ring 3.
-	Resched uint64
+	// LateKick counts returns to ring 3 since this vCPU woke a thread that an idle vCPU could run; 0 = none.
+	LateKick uint64
+	// Probe is an index that the self-test uses to provoke a bounds panic.
+	Probe uint64
 
 	Stats Stats
 
 	// Func values of the assembly helpers, each pointing at its word of Code.
-	Copy    func(dst, src unsafe.Pointer, n uintptr) (left uintptr)
-	Out     func(port uint64)
-	SaveFPU func(t *Thread)
-	LoadFPU func(t *Thread)
-	SetCR3  func(cr3 uint64)
-	Invlpg  func(va uint64)
-	RDTSC   func() uint64
-	Pause   func()
-	Probe   func(addr unsafe.Pointer) uint64
-	Code    [16]uint64
+	Copy     func(dst, src unsafe.Pointer, n uint64) (left uint64)
+	LoadUser func(addr unsafe.Pointer) (v, fault uint64)
+	Out      func(port uint64)
+	SaveFPU  func(t *Thread)
+	LoadFPU  func(t *Thread)
+	SetCR3   func(cr3 uint64)
+	Invlpg   func(va uint64)
+	RDTSC    func() uint64
+	Pause    func()
+	Code     [NumHelpers]uint64
 }
+
+// NumHelpers is how many func values PerCPU has.
+const NumHelpers = 9
 
 // Stats are counters of one vCPU, written by ring 0 only and read by the host at any time.
 type Stats struct {

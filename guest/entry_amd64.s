@@ -1,0 +1,375 @@
+#include "textflag.h"
+#include "go_asm.h"
+
+// The doors between ring 3 and ring 0. Rules (see the package comment): compiled code is called by pointer only, with
+// R14 = the fake g and X15 = 0; nothing here refers to data by symbol; faults in copies are recognised by exact RIP.
+//
+// GS is the vCPU's page in ring 0 and the user's in ring 3. Gates decide SWAPGS by the saved CS.
+
+#define STAC BYTE $0x0f; BYTE $0x01; BYTE $0xcb
+#define CLAC BYTE $0x0f; BYTE $0x01; BYTE $0xca
+
+// SAVE stores what SYSCALL and the gates have not clobbered, RAX, RSP and RBP aside, into the slot at B.
+#define SAVE(B) \
+	MOVQ BX, ThreadHead_RBX(B); MOVQ CX, ThreadHead_RCX(B); MOVQ DX, ThreadHead_RDX(B); \
+	MOVQ SI, ThreadHead_RSI(B); MOVQ DI, ThreadHead_RDI(B); \
+	MOVQ R8, ThreadHead_R8(B); MOVQ R9, ThreadHead_R9(B); MOVQ R10, ThreadHead_R10(B); MOVQ R11, ThreadHead_R11(B); \
+	MOVQ R12, ThreadHead_R12(B); MOVQ R13, ThreadHead_R13(B); MOVQ R14, ThreadHead_R14(B); MOVQ R15, ThreadHead_R15(B); \
+	MOVUPS X14, ThreadHead_X14(B); MOVUPS X15, ThreadHead_X15(B)
+
+// ENTERGO makes the world that compiled code expects: AX = vCPU page, BX = slot (already set).
+#define ENTERGO \
+	MOVQ PerCPU_KStack(GS), SP; \
+	MOVQ PerCPU_Self(GS), AX; \
+	LEAQ PerCPU_G(AX), R14; \
+	XORPS X15, X15; \
+	XORL BP, BP; \
+	CLD
+
+// sysEntry is IA32_LSTAR. SFMASK has cleared IF, TF, DF, NT, IOPL and AC. SP serves as the slot's base until the
+// kernel stack is loaded: nothing can interrupt in between, since NMI, #DF and #MC have stacks of their own.
+TEXT ·sysEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	SWAPGS
+	MOVQ SP, PerCPU_UserRSP(GS)
+	MOVQ PerCPU_Cur(GS), SP
+	MOVQ AX, ThreadHead_RAX(SP)
+	MOVQ AX, ThreadHead_OrigRAX(SP)
+	MOVQ BP, ThreadHead_RBP(SP)
+	SAVE(SP)
+	MOVQ CX, ThreadHead_RIP(SP)
+	MOVQ R11, ThreadHead_RFLAGS(SP)
+	MOVQ PerCPU_UserRSP(GS), BX
+	MOVQ BX, ThreadHead_RSP(SP)
+	XORL BX, BX
+	MOVQ BX, ThreadHead_Iret(SP)
+	MOVQ SP, BX
+	ENTERGO
+	MOVQ PerCPU_OnSyscall(GS), CX
+	CALL CX
+	JMP ·resume(SB)
+
+// startCPU is where a vCPU begins.
+TEXT ·startCPU(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	XORL BX, BX
+	ENTERGO
+	MOVQ PerCPU_OnStart(GS), CX
+	CALL CX
+	JMP ·resume(SB)
+
+// panicCPU is where the start-up self-test provokes a bounds panic.
+TEXT ·panicCPU(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	XORL BX, BX
+	ENTERGO
+	MOVQ PerCPU_OnPanic(GS), CX
+	CALL CX
+	HLT
+
+// resume returns to ring 3 as the thread PerCPU.Cur: by SYSRET, or by IRETQ if the slot says so.
+TEXT ·resume(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	MOVQ PerCPU_Cur(GS), SP
+	MOVUPS ThreadHead_X14(SP), X14
+	MOVUPS ThreadHead_X15(SP), X15
+	MOVQ ThreadHead_RFLAGS(SP), R11
+	ANDL $const_flagsUser, R11
+	ORL $const_flagsForced, R11
+	MOVQ ThreadHead_RBX(SP), BX
+	MOVQ ThreadHead_RDX(SP), DX
+	MOVQ ThreadHead_RSI(SP), SI
+	MOVQ ThreadHead_RDI(SP), DI
+	MOVQ ThreadHead_RBP(SP), R8
+	XCHGQ BP, R8 // a plain load of BP would be reported as clobbered by vet
+	MOVQ ThreadHead_R8(SP), R8
+	MOVQ ThreadHead_R9(SP), R9
+	MOVQ ThreadHead_R10(SP), R10
+	MOVQ ThreadHead_R12(SP), R12
+	MOVQ ThreadHead_R13(SP), R13
+	MOVQ ThreadHead_R14(SP), R14
+	MOVQ ThreadHead_R15(SP), R15
+	CMPQ ThreadHead_Iret(SP), $0
+	JNE iret
+	MOVQ ThreadHead_RAX(SP), AX
+	MOVQ ThreadHead_RIP(SP), CX
+	MOVQ ThreadHead_RSP(SP), SP
+	SWAPGS
+	BYTE $0x48; BYTE $0x0f; BYTE $0x07 // SYSRETQ
+iret:
+	MOVQ SP, AX
+	MOVQ PerCPU_KStack(GS), SP
+	PUSHQ $const_userDS
+	PUSHQ ThreadHead_RSP(AX)
+	PUSHQ R11
+	PUSHQ $const_userCS
+	PUSHQ ThreadHead_RIP(AX)
+	MOVQ ThreadHead_RCX(AX), CX
+	MOVQ ThreadHead_R11(AX), R11
+	MOVQ ThreadHead_RAX(AX), AX
+	SWAPGS
+	IRETQ
+
+// GATE builds [vector err rip cs rflags rsp ss] and joins the common path; GATEERR for vectors with an error code.
+#define GATE(name, vec) \
+TEXT name(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0; \
+	PUSHQ $0; PUSHQ $vec; JMP ·gate(SB)
+#define GATEERR(name, vec) \
+TEXT name(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0; \
+	PUSHQ $vec; JMP ·gate(SB)
+
+GATE(·gate0, 0)
+GATE(·gate1, 1)
+GATE(·gate3, 3)
+GATE(·gate4, 4)
+GATE(·gate5, 5)
+GATE(·gate6, 6)
+GATE(·gate7, 7)
+GATEERR(·gate10, 10)
+GATEERR(·gate11, 11)
+GATEERR(·gate12, 12)
+GATEERR(·gate13, 13)
+GATEERR(·gate14, 14)
+GATE(·gate16, 16)
+GATEERR(·gate17, 17)
+GATE(·gate19, 19)
+GATE(·gate32, 32)
+
+// Gates on the IST stack: nothing comes back from these.
+TEXT ·gate2(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	PUSHQ $0; PUSHQ $2; JMP ·gateDie(SB)
+TEXT ·gate8(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	PUSHQ $8; JMP ·gateDie(SB)
+TEXT ·gate18(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	PUSHQ $0; PUSHQ $18; JMP ·gateDie(SB)
+
+// gate: [vector err rip cs rflags rsp ss] on the kernel stack (from ring 3) or on the interrupted one (from ring 0).
+TEXT ·gate(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	TESTB $3, 24(SP)
+	JZ kern
+	SWAPGS
+	MOVQ AX, PerCPU_Scratch(GS)
+	MOVQ PerCPU_Cur(GS), AX
+	MOVQ BP, ThreadHead_RBP(AX)
+	SAVE(AX)
+	MOVQ PerCPU_Scratch(GS), BX
+	MOVQ BX, ThreadHead_RAX(AX)
+	MOVQ $-1, BX
+	MOVQ BX, ThreadHead_OrigRAX(AX)
+	MOVQ 0(SP), BX
+	MOVQ BX, PerCPU_Vector(GS)
+	MOVQ 8(SP), BX
+	MOVQ BX, PerCPU_Err(GS)
+	MOVQ 16(SP), BX
+	MOVQ BX, ThreadHead_RIP(AX)
+	MOVQ BX, PerCPU_RIP(GS)
+	MOVQ 32(SP), BX
+	MOVQ BX, ThreadHead_RFLAGS(AX)
+	MOVQ 40(SP), BX
+	MOVQ BX, ThreadHead_RSP(AX)
+	MOVQ $1, BX
+	MOVQ BX, ThreadHead_Iret(AX)
+	MOVQ CR2, BX
+	MOVQ BX, PerCPU_CR2(GS)
+	MOVQ AX, BX
+	CMPQ PerCPU_SMAP(GS), $0
+	JEQ noac
+	CLAC
+noac:
+	ENTERGO
+	MOVQ PerCPU_OnTrap(GS), CX
+	CALL CX
+	JMP ·resume(SB)
+kern:
+	CLD
+	PUSHQ AX
+	CMPQ 8(SP), $14
+	JNE die
+	LEAQ ·repMovs(SB), AX
+	CMPQ AX, 24(SP) // REP MOVSB
+	JEQ fixb
+	ADDQ $3, AX
+	CMPQ AX, 24(SP) // REP MOVSQ
+	JEQ fixq
+	LEAQ ·probe8(SB), AX
+	CMPQ AX, 24(SP)
+	JEQ fixp
+die:
+	POPQ AX
+	JMP ·die(SB)
+fixp: // MOVQ (AX), AX: skipped with AX = the address, CX = 1
+	MOVQ $1, CX
+	ADDQ $3, 24(SP)
+	JMP fixed
+fixq:
+	ADDQ $1, 24(SP) // REX
+fixb:
+	ADDQ $2, 24(SP)
+fixed:
+	MOVQ CR2, AX
+	MOVQ AX, PerCPU_CopyCR2(GS)
+	MOVQ 16(SP), AX
+	MOVQ AX, PerCPU_CopyErr(GS)
+	POPQ AX
+	ADDQ $16, SP
+	IRETQ
+
+TEXT ·gateDie(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	TESTB $3, 24(SP)
+	JZ ring0
+	SWAPGS
+ring0:
+	JMP ·die(SB)
+
+// die: [vector err rip ...]: tells the host, for ever.
+TEXT ·die(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	MOVQ PerCPU_CallPage(GS), DI
+	MOVQ $const_version, AX
+	MOVQ AX, Call_Version(DI)
+	MOVQ $const_kindDie, AX
+	MOVQ AX, Call_Kind(DI)
+	MOVQ 0(SP), AX
+	MOVQ AX, Call_Vector(DI)
+	MOVQ 8(SP), AX
+	MOVQ AX, Call_Err(DI)
+	MOVQ 16(SP), AX
+	MOVQ AX, Call_RIP(DI)
+	MOVQ CR2, AX
+	MOVQ AX, Call_CR2(DI)
+	MOVQ SP, Call_Args(DI)
+again:
+	MOVL $const_portCall, DX
+	OUTL
+	JMP again
+
+// repMovs: +0 REP MOVSB, +2 RET, +3 REP MOVSQ, +6 RET. The gate knows these addresses; a fault leaves the rest in CX.
+TEXT ·repMovs(SB),NOSPLIT|NOFRAME,$0-0
+	BYTE $0xf3; BYTE $0xa4
+	BYTE $0xc3
+	BYTE $0xf3; BYTE $0x48; BYTE $0xa5
+	BYTE $0xc3
+
+// probe8: +0 MOVQ (AX), AX; RET. A fault skips the load and sets CX to 1.
+TEXT ·probe8(SB),NOSPLIT|NOFRAME,$0-0
+	MOVQ (AX), AX
+	RET
+
+// Helpers, called by compiled code through func values in the vCPU's page with ABIInternal registers: arguments in
+// AX, BX, CX, result in AX. They keep R14, BP and X15 = 0.
+
+// copyMem: AX = dst, BX = src, CX = n; AX = bytes not copied because of a fault.
+TEXT ·copyMem(SB),NOSPLIT|NOFRAME,$0-0
+	MOVQ AX, DI
+	MOVQ BX, SI
+	MOVQ CX, DX
+	CMPQ PerCPU_SMAP(GS), $0
+	JEQ open
+	STAC
+open:
+	SHRQ $3, CX
+	JZ tail
+	ANDL $7, DX
+	LEAQ ·repMovs+3(SB), AX
+	CALL AX
+	SHLQ $3, CX
+	JNZ partial
+tail:
+	MOVQ DX, CX
+	CALL ·repMovs(SB)
+	JMP done
+partial:
+	ADDQ DX, CX
+done:
+	MOVQ CX, AX
+	CMPQ PerCPU_SMAP(GS), $0
+	JEQ closed
+	CLAC
+closed:
+	RET
+
+// loadUser: AX = address of a user word; AX = its value, BX = 0, or BX = 1 after a fault.
+TEXT ·loadUser(SB),NOSPLIT|NOFRAME,$0-0
+	XORL CX, CX
+	CMPQ PerCPU_SMAP(GS), $0
+	JEQ plain
+	STAC
+	CALL ·probe8(SB)
+	CLAC
+	MOVQ CX, BX
+	RET
+plain:
+	CALL ·probe8(SB)
+	MOVQ CX, BX
+	RET
+
+// outPort: AX = port.
+TEXT ·outPort(SB),NOSPLIT|NOFRAME,$0-0
+	MOVL AX, DX
+	OUTL
+	RET
+
+// saveFPU: AX = slot. Stores the FPU area and both user bases.
+TEXT ·saveFPU(SB),NOSPLIT|NOFRAME,$0-0
+	MOVQ AX, DI
+	MOVUPS ThreadHead_X14(DI), X14
+	MOVUPS ThreadHead_X15(DI), X15
+	RDFSBASEQ CX
+	MOVQ CX, ThreadHead_FSBase(DI)
+	SWAPGS
+	RDGSBASEQ CX
+	SWAPGS
+	MOVQ CX, ThreadHead_GSBase(DI)
+	MOVQ PerCPU_XSaveMask(GS), AX
+	TESTQ AX, AX
+	JZ fx
+	MOVQ AX, DX
+	SHRQ $32, DX
+	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xa7; LONG $Thread_XSave // XSAVE64 Thread_XSave(DI)
+	XORPS X15, X15
+	RET
+fx:
+	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x87; LONG $Thread_XSave // FXSAVE64 Thread_XSave(DI)
+	XORPS X15, X15
+	RET
+
+// loadFPU: AX = slot. The opposite of saveFPU; X14 and X15 go to their words, from which resume loads them.
+TEXT ·loadFPU(SB),NOSPLIT|NOFRAME,$0-0
+	MOVQ AX, DI
+	MOVQ ThreadHead_FSBase(DI), CX
+	WRFSBASEQ CX
+	MOVQ ThreadHead_GSBase(DI), CX
+	SWAPGS
+	WRGSBASEQ CX
+	SWAPGS
+	MOVQ PerCPU_XSaveMask(GS), AX
+	TESTQ AX, AX
+	JZ fx
+	MOVQ AX, DX
+	SHRQ $32, DX
+	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xaf; LONG $Thread_XSave // XRSTOR64 Thread_XSave(DI)
+	JMP loaded
+fx:
+	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x8f; LONG $Thread_XSave // FXRSTOR64 Thread_XSave(DI)
+loaded:
+	MOVUPS X14, ThreadHead_X14(DI)
+	MOVUPS X15, ThreadHead_X15(DI)
+	XORPS X15, X15
+	RET
+
+// setCR3: AX = value. Flushes all translations that are not global.
+TEXT ·setCR3(SB),NOSPLIT|NOFRAME,$0-0
+	MOVQ AX, CR3
+	RET
+
+// invlpg: AX = address.
+TEXT ·invlpg(SB),NOSPLIT|NOFRAME,$0-0
+	BYTE $0x0f; BYTE $0x01; BYTE $0x38 // INVLPG (AX)
+	RET
+
+// rdtsc: AX = the time-stamp counter, read after all earlier instructions.
+TEXT ·rdtsc(SB),NOSPLIT|NOFRAME,$0-0
+	LFENCE
+	RDTSC
+	SHLQ $32, DX
+	ORQ DX, AX
+	RET
+
+TEXT ·pause(SB),NOSPLIT|NOFRAME,$0-0
+	PAUSE
+	RET

@@ -1,0 +1,45 @@
+package guest
+
+import "culvert/shim/abi"
+
+// The calls that ring 0 serves alone. Each returns false to forward the call.
+
+//go:nosplit
+func sysGetpid(_ *PerCPU, t *Thread) bool { t.RAX = t.TGID; return true }
+
+//go:nosplit
+func sysGettid(_ *PerCPU, t *Thread) bool { t.RAX = t.TID; return true }
+
+//go:nosplit
+func sysGetppid(_ *PerCPU, t *Thread) bool { t.RAX = load(&t.PPID); return true }
+
+//go:nosplit
+func sysGetuid(_ *PerCPU, t *Thread) bool { t.RAX = t.UID; return true }
+
+//go:nosplit
+func sysGeteuid(_ *PerCPU, t *Thread) bool { t.RAX = t.EUID; return true }
+
+//go:nosplit
+func sysGetgid(_ *PerCPU, t *Thread) bool { t.RAX = t.GID; return true }
+
+//go:nosplit
+func sysGetegid(_ *PerCPU, t *Thread) bool { t.RAX = t.EGID; return true }
+
+// sysSchedYield lets another ready thread run.
+//
+//go:nosplit
+func sysSchedYield(p *PerCPU, t *Thread) bool {
+	t.RAX = 0
+	if anyReady(p) {
+		yield(p, t)
+	}
+	return true
+}
+
+// ret stores a negative errno.
+//
+//go:nosplit
+func errno(e uint64) uint64 { return -e }
+
+// badf is what descriptor lookups answer.
+const badf = abi.EBADF

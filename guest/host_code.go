@@ -1,0 +1,234 @@
+package guest
+
+import (
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"unsafe"
+
+	"culvert/shim/abi"
+)
+
+// This file runs on the host only: it finds the guest kernel's code in the running binary.
+
+// Code holds the addresses, in this process, of everything that boot puts into tables and registers.
+type Code struct {
+	// Assembly, in the order of codeAddrs.
+	SysEntry, StartCPU, PanicCPU                                                 uintptr
+	Copy, LoadUser, Out, SaveFPU, LoadFPU, SetCR3, Invlpg, RDTSC, Pause          uintptr
+	Gate0, Gate1, Gate2, Gate3, Gate4, Gate5, Gate6, Gate7, Gate8                uintptr
+	Gate10, Gate11, Gate12, Gate13, Gate14, Gate16, Gate17, Gate18, Gate19, Kick uintptr
+	// Compiled functions.
+	OnSyscall, OnTrap, OnStart, OnPanic uintptr
+}
+
+const numAddrs = 31
+
+func codeAddrs(p *[numAddrs]uintptr)
+
+// The assembly's symbols, declared so that vet knows them. They are never called from Go.
+func sysEntry()
+func startCPU()
+func panicCPU()
+func resume()
+func gate()
+func gateDie()
+func die()
+func repMovs()
+func probe8()
+func copyMem()
+func loadUser()
+func outPort()
+func saveFPU()
+func loadFPU()
+func setCR3()
+func invlpg()
+func rdtsc()
+func pause()
+func gate0()
+func gate1()
+func gate2()
+func gate3()
+func gate4()
+func gate5()
+func gate6()
+func gate7()
+func gate8()
+func gate10()
+func gate11()
+func gate12()
+func gate13()
+func gate14()
+func gate16()
+func gate17()
+func gate18()
+func gate19()
+func gate32()
+
+// codePC returns the address of a function's code: a func value points to a word that holds it.
+func codePC[F any](f F) uintptr { return **(**uintptr)(unsafe.Pointer(&f)) }
+
+// Addresses returns the code addresses of this binary.
+func Addresses() Code {
+	var c Code
+	codeAddrs((*[numAddrs]uintptr)(unsafe.Pointer(&c)))
+	c.OnSyscall = codePC(onSyscall)
+	c.OnTrap = codePC(onTrap)
+	c.OnStart = codePC(onStart)
+	c.OnPanic = codePC(onPanic)
+	return c
+}
+
+// Gates returns the handler of each vector that has one.
+func (c *Code) Gates() map[int]uintptr {
+	return map[int]uintptr{
+		0: c.Gate0, 1: c.Gate1, 2: c.Gate2, 3: c.Gate3, 4: c.Gate4, 5: c.Gate5, 6: c.Gate6, 7: c.Gate7, 8: c.Gate8,
+		10: c.Gate10, 11: c.Gate11, 12: c.Gate12, 13: c.Gate13, 14: c.Gate14, 16: c.Gate16, 17: c.Gate17,
+		18: c.Gate18, 19: c.Gate19, abi.VecKick: c.Kick,
+	}
+}
+
+// Helpers returns the code of PerCPU's func values, in their order.
+func (c *Code) Helpers() [NumHelpers]uintptr {
+	return [NumHelpers]uintptr{c.Copy, c.LoadUser, c.Out, c.SaveFPU, c.LoadFPU, c.SetCR3, c.Invlpg, c.RDTSC, c.Pause}
+}
+
+// FastCalls returns the code that serves system calls in ring 0, by number.
+func FastCalls() map[int]uintptr {
+	return map[int]uintptr{
+		abi.SYS_GETPID:      codePC(sysGetpid),
+		abi.SYS_GETTID:      codePC(sysGettid),
+		abi.SYS_GETPPID:     codePC(sysGetppid),
+		abi.SYS_GETUID:      codePC(sysGetuid),
+		abi.SYS_GETEUID:     codePC(sysGeteuid),
+		abi.SYS_GETGID:      codePC(sysGetgid),
+		abi.SYS_GETEGID:     codePC(sysGetegid),
+		abi.SYS_SCHED_YIELD: codePC(sysSchedYield),
+	}
+}
+
+// Page is a page of guest-kernel text: the functions that run in ring 0, INT3 elsewhere.
+type Page struct {
+	Addr  uintptr // in this process, page-aligned
+	Bytes [abi.PageSize]byte
+}
+
+// Text collects the pages of the functions that may run in ring 0, in ascending order: those of this package and of the
+// packages it shares with the host, except what lies in host_*.go.
+func Text() ([]*Page, error) {
+	var pages []*Page
+	for _, seed := range textSeeds() {
+		funcs, err := packageFuncs(seed)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range funcs {
+			pages = addFunc(pages, f.start, f.end)
+		}
+	}
+	for i := 1; i < len(pages); i++ {
+		for j := i; j > 0 && pages[j].Addr < pages[j-1].Addr; j-- {
+			pages[j], pages[j-1] = pages[j-1], pages[j]
+		}
+	}
+	return pages, nil
+}
+
+// addFunc copies the bytes [start, end) of this process into the pages that hold them, adding pages as needed.
+func addFunc(pages []*Page, start, end uintptr) []*Page {
+	for off := start; off < end; {
+		base := off &^ abi.PageMask
+		stop := min(end, base+abi.PageSize)
+		var page *Page
+		for _, p := range pages {
+			if p.Addr == base {
+				page = p
+			}
+		}
+		if page == nil {
+			page = &Page{Addr: base}
+			for i := range page.Bytes {
+				page.Bytes[i] = 0xcc
+			}
+			pages = append(pages, page)
+		}
+		copy(page.Bytes[off-base:stop-base], unsafe.Slice((*byte)(at(uint64(off))), stop-off))
+		off = stop
+	}
+	return pages
+}
+
+type span struct{ start, end uintptr }
+
+// packageFuncs returns the ring-0 functions of the package that has code at seed. The linker keeps a package's
+// functions together, so the walk goes down and up from there until another package begins.
+func packageFuncs(seed uintptr) ([]span, error) {
+	pkg, _, ok := funcAt(seed)
+	if !ok {
+		return nil, fmt.Errorf("guest: no function at %#x: is this binary's symbol information intact?", seed)
+	}
+	const align = 16 // functions begin at multiples of this
+	start := runtime.FuncForPC(seed).Entry()
+	for {
+		p, _, ok := funcAt(start - 1)
+		if !ok || p != pkg {
+			break
+		}
+		start = runtime.FuncForPC(start - 1).Entry()
+	}
+	var spans []span
+	for at := start; ; {
+		p, file, ok := funcAt(at)
+		if !ok || p != pkg {
+			break
+		}
+		end := at + align
+		for {
+			f := runtime.FuncForPC(end)
+			if f == nil || f.Entry() != at {
+				break
+			}
+			end += align
+		}
+		if !strings.HasPrefix(filepath.Base(file), "host_") {
+			spans = append(spans, span{at, end})
+		}
+		at = end
+	}
+	return spans, nil
+}
+
+// funcAt names the package and file of the outermost function at pc.
+func funcAt(pc uintptr) (pkg, file string, ok bool) {
+	f := runtime.FuncForPC(pc)
+	if f == nil {
+		return "", "", false
+	}
+	frames := runtime.CallersFrames([]uintptr{f.Entry() + 1})
+	var last runtime.Frame
+	for {
+		fr, more := frames.Next()
+		if fr.Func != nil || fr.Function != "" {
+			last = fr
+		}
+		if !more {
+			break
+		}
+	}
+	name := last.Function
+	if name == "" {
+		name = f.Name()
+	}
+	slash := strings.LastIndexByte(name, '/')
+	dot := strings.IndexByte(name[slash+1:], '.')
+	if dot < 0 {
+		return "", "", false
+	}
+	return name[:slash+1+dot], last.File, true
+}
+
+// textSeeds has one code address in each package whose functions run in ring 0.
+func textSeeds() []uintptr {
+	return []uintptr{codePC(onSyscall)}
+}

@@ -1,0 +1,57 @@
+package vmm
+
+import (
+	"fmt"
+	"unsafe"
+
+	"culvert/guest"
+	"culvert/shim/abi"
+
+	"golang.org/x/sys/unix"
+)
+
+// newRAM maps guest memory: private, anonymous, populated as it is touched.
+func newRAM(bytes int) ([]byte, error) {
+	ram, err := unix.Mmap(-1, 0, bytes, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, fmt.Errorf("map %d MiB of guest memory: %w (try a smaller --mem)", bytes>>20, err)
+	}
+	// A child of this process must not share the guest's pages.
+	if err := unix.Madvise(ram, unix.MADV_DONTFORK); err != nil {
+		unix.Munmap(ram)
+		return nil, fmt.Errorf("madvise guest memory: %w", err)
+	}
+	return ram, nil
+}
+
+// newText puts the guest kernel's text into a sealed memfd and maps it read-only.
+func newText(text []byte) ([]byte, error) {
+	fd, err := unix.MemfdCreate("culvert-text", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("memfd for the guest kernel: %w", err)
+	}
+	defer unix.Close(fd)
+	if n, err := unix.Write(fd, text); err != nil || n != len(text) {
+		return nil, fmt.Errorf("write %d bytes of guest kernel: %d written, %w", len(text), n, err)
+	}
+	seals := unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_SEAL
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
+		return nil, fmt.Errorf("seal the guest kernel: %w", err)
+	}
+	mem, err := unix.Mmap(fd, 0, len(text), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map the guest kernel: %w", err)
+	}
+	return mem, nil
+}
+
+// view is a shared struct in guest RAM. Sound: gpa comes from boot.Layout, page-aligned and within RAM.
+func view[T any](ram []byte, gpa abi.GPA) *T {
+	var t T
+	_ = ram[gpa : uint64(gpa)+uint64(unsafe.Sizeof(t))]
+	return (*T)(unsafe.Pointer(&ram[gpa]))
+}
+
+// spaceVCPUs returns the mask of vCPUs that may have the space loaded.
+func spaceVCPUs(s *guest.Space) *uint64 { return &s.Active }

@@ -1,0 +1,113 @@
+package vmm
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"culvert/guest"
+)
+
+// slice is the length of a time slice: a thread that ran a whole one while another is ready is preempted.
+const slice = 4 * time.Millisecond
+
+// monitor gives time slices and is the backstop of late kicks: a ready thread never waits longer than a slice for an
+// idle vCPU. It sleeps while every vCPU does.
+func (vm *VM) monitor(stop <-chan struct{}) {
+	tick := time.NewTicker(slice)
+	defer tick.Stop()
+	for {
+		if vm.busy.Load() == 0 {
+			select {
+			case <-vm.resumed:
+			case <-stop:
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-stop:
+			return
+		}
+		vm.tick()
+	}
+}
+
+// tick looks once. What it reads of guest memory decides only whether somebody is woken or kicked.
+func (vm *VM) tick() {
+	waiting := vm.anyReady()
+	if waiting {
+		if v := guest.PickIdle(vm.page); v >= 0 {
+			vm.WakeIdle(v)
+		}
+	}
+	for _, c := range vm.cpus {
+		switches := atomic.LoadUint64(&c.page.Stats.Switches)
+		same := switches == c.lastSwitches
+		c.lastSwitches = switches
+		if waiting && same && c.entered.Load() {
+			c.requestExit()
+		}
+	}
+}
+
+// anyReady reports whether a ready bit is set.
+func (vm *VM) anyReady() bool {
+	for i := range vm.page.Ready {
+		if atomic.LoadUint64(&vm.page.Ready[i]) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Shootdown returns when no vCPU can use a translation of the space that was taken away before the call. self is the
+// vCPU whose hypercall this is, or -1.
+//
+//	caller   change PTEs; read Active; FlushReq++ of each vCPU in it
+//	         for each but self: done if FlushAck == FlushReq, or the vCPU is in a hypercall; else kick, look again
+//	vCPU     before a return to ring 3, and after each hypercall: req = FlushReq; if req != FlushAck:
+//	         load CR3; FlushAck = req
+//
+// A vCPU in a hypercall has left ring 3 and flushes before it goes back or touches user memory: inCall is cleared
+// before KVM_RUN, FlushReq is read after it. One that was merely interrupted (EINTR) goes straight on in ring 3, so
+// it counts only when it has answered.
+func (vm *VM) Shootdown(space *guest.Space, self int) {
+	active := atomic.LoadUint64(spaceVCPUs(space))
+	for v, c := range vm.cpus {
+		if active>>v&1 != 0 {
+			atomic.AddUint64(&c.page.FlushReq, 1)
+		}
+	}
+	for v, c := range vm.cpus {
+		if v == self || active>>v&1 == 0 {
+			continue
+		}
+		vm.awaitFlush(c)
+	}
+}
+
+// flushLimit is how long a vCPU may take to answer a shootdown. Ring 0 always answers; a guest kernel that does not is
+// broken, and its VM ends.
+const flushLimit = 10 * time.Second
+
+func (vm *VM) awaitFlush(c *vcpu) {
+	want := atomic.LoadUint64(&c.page.FlushReq)
+	start := time.Now()
+	kicked := time.Time{}
+	for {
+		if atomic.LoadUint64(&c.page.FlushAck) >= want || c.inCall.Load() || vm.stopping.Load() {
+			return
+		}
+		now := time.Now()
+		if now.Sub(start) > flushLimit {
+			vm.Stop()
+			return
+		}
+		if now.Sub(kicked) > time.Millisecond {
+			c.requestExit()
+			kicked = now
+		}
+		runtime.Gosched()
+	}
+}

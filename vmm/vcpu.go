@@ -1,0 +1,232 @@
+package vmm
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"culvert/guest"
+	"culvert/kvm"
+	"culvert/shim/abi"
+
+	"golang.org/x/sys/unix"
+)
+
+// runner is what the exit loop needs of a vCPU.
+type runner interface {
+	Run() (kvm.Exit, error)
+	SetImmediateExit(on bool)
+	RequestInterruptWindow(on bool)
+	ReadyForInterruptInjection() bool
+	IfFlag() bool
+	Interrupt(vector uint8) error
+}
+
+// vcpu is a vCPU and its host thread.
+type vcpu struct {
+	vm   *VM
+	id   int
+	cpu  runner
+	page *guest.PerCPU // hostile: only counters and the two flush words are looked at
+	call *guest.Call
+
+	tid     atomic.Int64  // of the host thread, 0 before it runs
+	kick    atomic.Uint32 // a kick is wanted
+	owed    bool          // a kick was taken and its interrupt not injected yet
+	inCall  atomic.Bool   // the vCPU is out of the guest in a hypercall, so ring 0 flushes before it goes on
+	entered atomic.Bool   // KVM_RUN may be running
+	wake    int           // eventfd on which an idle vCPU sleeps
+
+	exits        [numReasons]atomic.Uint64
+	kicks        atomic.Uint64 // interrupts injected
+	lastSwitches uint64        // the monitor's
+}
+
+// Exit reasons that are counted apart, as names in the statistics.
+const (
+	reasonCall = iota
+	reasonIdle
+	reasonFault
+	reasonNote
+	reasonKick
+	reasonInterrupted
+	reasonWindow
+	reasonOther
+	numReasons
+)
+
+var reasonNames = [numReasons]string{"syscall", "idle", "fault", "note", "kick_idle", "interrupted", "irq_window", "other"}
+
+// run is the exit loop; it returns when the VM stops or cannot go on.
+func (c *vcpu) run() error {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	c.tid.Store(int64(unix.Gettid()))
+	for {
+		done, err := c.step()
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// step enters the guest once and handles the exit.
+func (c *vcpu) step() (done bool, err error) {
+	c.cpu.SetImmediateExit(false)
+	if c.kick.Swap(0) != 0 {
+		c.owed = true
+	}
+	if c.vm.stopping.Load() {
+		return true, nil
+	}
+	if err := c.inject(); err != nil {
+		return false, err
+	}
+	c.inCall.Store(false)
+	c.entered.Store(true)
+	exit, err := c.cpu.Run()
+	c.entered.Store(false)
+	if err != nil {
+		return false, err
+	}
+	return c.handle(exit)
+}
+
+// inject delivers an owed kick if ring 3 can take it, or asks for an exit as soon as it can.
+func (c *vcpu) inject() error {
+	ready := c.owed && c.cpu.ReadyForInterruptInjection() && c.cpu.IfFlag()
+	c.cpu.RequestInterruptWindow(c.owed && !ready)
+	if !ready {
+		return nil
+	}
+	c.owed = false
+	c.kicks.Add(1)
+	return c.cpu.Interrupt(abi.VecKick)
+}
+
+// handle acts on one exit.
+func (c *vcpu) handle(exit kvm.Exit) (done bool, err error) {
+	switch exit.Reason {
+	case kvm.ExitIO:
+		c.inCall.Store(true)
+		if !exit.Write {
+			return false, c.dead("port input", exit)
+		}
+		if exit.Port == abi.PortCall {
+			return c.hypercall()
+		}
+		if v := int(exit.Port) - abi.PortKick; v >= 0 && v < len(c.vm.cpus) {
+			c.exits[reasonKick].Add(1)
+			c.vm.WakeIdle(v)
+			return false, nil
+		}
+		return false, c.dead("unknown port", exit)
+	case kvm.ExitInterrupted, kvm.ExitIntr, kvm.ExitAgain:
+		c.exits[reasonInterrupted].Add(1)
+		return false, nil
+	case kvm.ExitIRQWindow:
+		c.exits[reasonWindow].Add(1)
+		return false, nil
+	}
+	c.exits[reasonOther].Add(1)
+	return false, c.dead("unexpected exit", exit)
+}
+
+// hypercall serves one doorbell.
+func (c *vcpu) hypercall() (done bool, err error) {
+	switch kind := atomic.LoadUint64(&c.call.Kind); kind {
+	case abi.KindIdle:
+		c.exits[reasonIdle].Add(1)
+		c.idle()
+		return c.vm.stopping.Load(), nil
+	case abi.KindDie:
+		return false, c.died()
+	case abi.KindNote:
+		c.exits[reasonNote].Add(1)
+		if atomic.LoadUint64(&c.call.NR) == abi.NoteStarted {
+			return false, c.vm.started(c.call)
+		}
+	case abi.KindFault:
+		c.exits[reasonFault].Add(1)
+	default:
+		c.exits[reasonCall].Add(1)
+	}
+	c.vm.handler.Call(c.id, c.call)
+	return c.vm.stopping.Load(), nil
+}
+
+// spinIdle is how long an idle vCPU looks for work before its host thread sleeps: about what a sleep and a wake cost.
+const spinIdle = 20 * time.Microsecond
+
+// idle waits until somebody takes this vCPU's bit out of Idle, or the VM stops.
+func (c *vcpu) idle() {
+	vm := c.vm
+	bit := uint64(1) << c.id
+	page := vm.page
+	for start := time.Now(); time.Since(start) < spinIdle && len(vm.cpus) > 1; {
+		if atomic.LoadUint64(&page.Idle)&bit == 0 || vm.stopping.Load() {
+			return
+		}
+	}
+	atomic.OrUint64(&page.Sleep, bit)
+	vm.busy.Add(-1)
+	var buf [8]byte
+	for atomic.LoadUint64(&page.Idle)&bit != 0 && !vm.stopping.Load() {
+		if _, err := unix.Read(c.wake, buf[:]); err != nil && err != unix.EINTR {
+			break // only a closed descriptor: the VM is ending
+		}
+	}
+	if vm.busy.Add(1) == 1 {
+		select {
+		case vm.resumed <- struct{}{}:
+		default:
+		}
+	}
+	atomic.AndUint64(&page.Sleep, ^bit)
+}
+
+// requestExit is the kicker's half of the kick protocol.
+func (c *vcpu) requestExit() {
+	c.kick.Store(1)
+	c.cpu.SetImmediateExit(true)
+	if tid := c.tid.Load(); tid != 0 && c.entered.Load() {
+		// A thread that has ended meanwhile answers ESRCH: nothing to kick.
+		_ = unix.Tgkill(c.vm.pid, int(tid), unix.SIGURG)
+	}
+}
+
+// DeathError says that the VM itself failed, not its program.
+type DeathError struct {
+	VCPU int
+	What string
+}
+
+func (e *DeathError) Error() string { return fmt.Sprintf("vCPU %d: %s", e.VCPU, e.What) }
+
+// ErrUnusable marks a /dev/kvm that cannot run the guest kernel: its ring 0 is emulated in part only, as with PVM.
+var ErrUnusable = errors.New("this /dev/kvm cannot run the guest kernel")
+
+func (c *vcpu) dead(what string, exit kvm.Exit) error {
+	err := &DeathError{VCPU: c.id, What: fmt.Sprintf("%s: %v", what, exit)}
+	if exit.Reason == kvm.ExitInternalError && !c.vm.running.Load() {
+		return fmt.Errorf("%w: %w", ErrUnusable, err)
+	}
+	return err
+}
+
+// died reports what ring 0 said of its own end. The runtime's functions are not mapped, so a panic or a stack check
+// shows as a fetch outside the text, at the distance that the function has in this process.
+func (c *vcpu) died() error {
+	call := *c.call
+	addr, inText := c.vm.boot.TextSpan.Host(call.RIP)
+	name := "unknown code"
+	if f := runtime.FuncForPC(addr); f != nil {
+		name = f.Name()
+	}
+	if !inText {
+		name += ", outside the guest kernel"
+	}
+	return &DeathError{VCPU: c.id, What: fmt.Sprintf("the guest kernel failed: vector %d, error %#x, address %#x, RIP %#x (%s)",
+		call.Vector, call.Err, call.CR2, call.RIP, name)}
+}

@@ -1,0 +1,243 @@
+package vmm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"culvert/boot"
+	"culvert/guest"
+	"culvert/kvm"
+	"culvert/shim/abi"
+
+	"golang.org/x/sys/unix"
+)
+
+// Handler serves the hypercalls that are not the VMM's own. Call is made on the vCPU's host thread; it reads the
+// request from the page, once, and writes the reply into it.
+type Handler interface {
+	Call(vcpu int, call *guest.Call)
+}
+
+// Config describes a VM.
+type Config struct {
+	Mem  int // bytes of guest memory, rounded up to 2 MiB
+	CPUs int
+}
+
+// Phases are the times from New's start to the steps of starting up.
+type Phases struct {
+	Open, Create, Load, FirstInstruction time.Duration
+}
+
+// VM is a virtual machine. New makes it, Run runs it once, Close frees it.
+type VM struct {
+	sys  *kvm.System
+	kvm  *kvm.VM
+	raw  []*kvm.VCPU
+	cpus []*vcpu
+
+	ram, text []byte
+	boot      *boot.Machine
+	features  boot.Features
+	xsaveSize int
+	page      *guest.VM
+	handler   Handler
+	pid       int
+
+	stopping atomic.Bool
+	running  atomic.Bool // the self-test passed
+	busy     atomic.Int64
+	resumed  chan struct{}
+	start    time.Time
+	mu       sync.Mutex // guards phases
+	phases   Phases
+}
+
+// New opens KVM and builds the machine. Errors are *kvm.Error or say what the processor or the memory lacks.
+func New(cfg Config) (*VM, error) {
+	vm := &VM{start: time.Now(), pid: os.Getpid(), resumed: make(chan struct{}, 1)}
+	if err := vm.create(cfg); err != nil {
+		vm.Close()
+		return nil, err
+	}
+	return vm, nil
+}
+
+func (vm *VM) create(cfg Config) error {
+	if err := checkBuild(); err != nil {
+		return err
+	}
+	var err error
+	if vm.sys, err = kvm.Open(); err != nil {
+		return err
+	}
+	vm.phases.Open = time.Since(vm.start)
+	if vm.kvm, err = vm.sys.CreateVM(); err != nil {
+		return err
+	}
+	supported, err := vm.sys.SupportedCPUID()
+	if err != nil {
+		return err
+	}
+	entries, feat, err := features(supported)
+	if err != nil {
+		return err
+	}
+	vm.features = feat
+	_, ends := xsaveState(supported)
+	vm.xsaveSize = xsaveSize(feat.XCR0, ends)
+	mem := (cfg.Mem + abi.HugeSize - 1) &^ (abi.HugeSize - 1)
+	if vm.ram, err = newRAM(mem); err != nil {
+		return err
+	}
+	text, err := guest.Text()
+	if err != nil {
+		return err
+	}
+	vm.boot, err = boot.Build(boot.Config{RAM: vm.ram, VCPUs: cfg.CPUs, Text: text, Code: guest.Addresses(),
+		Fast: guest.FastCalls(), Features: feat})
+	if err != nil {
+		return err
+	}
+	if vm.text, err = newText(vm.boot.Text); err != nil {
+		return err
+	}
+	vm.page = view[guest.VM](vm.ram, vm.boot.Layout.VMPage)
+	if err := vm.kvm.SetUserMemoryRegion(0, 0, 0, vm.ram); err != nil {
+		return err
+	}
+	if err := vm.kvm.SetUserMemoryRegion(1, kvm.MemReadOnly, uint64(abi.TextGPA), vm.text); err != nil {
+		return err
+	}
+	for i := range cfg.CPUs {
+		if err := vm.addVCPU(i, entries); err != nil {
+			return err
+		}
+	}
+	vm.phases.Create = time.Since(vm.start)
+	return nil
+}
+
+// addVCPU makes vCPU i in its first state.
+func (vm *VM) addVCPU(i int, entries []kvm.CPUIDEntry) error {
+	raw, err := vm.kvm.CreateVCPU(i)
+	if err != nil {
+		return err
+	}
+	vm.raw = append(vm.raw, raw)
+	if err := loadState(raw, &vm.boot.VCPUs[i], cpuidFor(entries, i)); err != nil {
+		return err
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("eventfd for vCPU %d: %w", i, err)
+	}
+	l := &vm.boot.Layout
+	vm.cpus = append(vm.cpus, &vcpu{vm: vm, id: i, cpu: raw, wake: wake,
+		page: view[guest.PerCPU](vm.ram, l.PerCPU[i]), call: view[guest.Call](vm.ram, l.Calls[i])})
+	return nil
+}
+
+// RAM is guest memory, indexed by guest-physical address.
+func (vm *VM) RAM() []byte { return vm.ram }
+
+// Layout says where the shared structures lie in RAM.
+func (vm *VM) Layout() boot.Layout { return vm.boot.Layout }
+
+// XSave returns the state components that the guest may use (0: FXSAVE) and the size of a thread's FPU area.
+func (vm *VM) XSave() (xcr0 uint64, size int) { return vm.features.XCR0, vm.xsaveSize }
+
+// Run runs the machine until Stop, or until it fails. It may be called once.
+func (vm *VM) Run(h Handler) error {
+	vm.handler = h
+	if err := vm.selfTest(); err != nil {
+		return err
+	}
+	vm.mu.Lock()
+	vm.phases.Load = time.Since(vm.start)
+	vm.mu.Unlock()
+	errs := make(chan error, len(vm.cpus))
+	vm.busy.Store(int64(len(vm.cpus)))
+	for _, c := range vm.cpus {
+		go func() { errs <- c.run() }()
+	}
+	stopMonitor := make(chan struct{})
+	var monitor sync.WaitGroup
+	monitor.Go(func() { vm.monitor(stopMonitor) })
+	var err error
+	for range vm.cpus {
+		if e := <-errs; e != nil && err == nil {
+			err = e
+			vm.Stop()
+		}
+	}
+	close(stopMonitor)
+	monitor.Wait()
+	return err
+}
+
+// Stop makes Run return soon. It may be called at any time, more than once, and from a Handler.
+func (vm *VM) Stop() {
+	vm.stopping.Store(true)
+	for i, c := range vm.cpus {
+		c.requestExit()
+		vm.WakeIdle(i)
+	}
+}
+
+// Kick makes the vCPU visit ring 0's interrupt gate soon.
+func (vm *VM) Kick(v int) {
+	if v >= 0 && v < len(vm.cpus) {
+		vm.cpus[v].requestExit()
+	}
+}
+
+// WakeIdle lets the vCPU's host thread, asleep for an idle guest, look again.
+func (vm *VM) WakeIdle(v int) {
+	if v < 0 || v >= len(vm.cpus) {
+		return
+	}
+	one := [8]byte{1}
+	// The write fails only when the counter is full: then the sleeper wakes anyway.
+	_, _ = unix.Write(vm.cpus[v].wake, one[:])
+}
+
+// started is the note that the self-test in the guest passed.
+func (vm *VM) started(call *guest.Call) error {
+	if failed := atomic.LoadUint64(&call.Args[0]); failed != 0 {
+		return fmt.Errorf("the guest kernel's self-test failed at check %d: this build of culvert cannot run VMs", failed)
+	}
+	vm.running.Store(true)
+	vm.mu.Lock()
+	vm.phases.FirstInstruction = time.Since(vm.start)
+	vm.mu.Unlock()
+	return nil
+}
+
+// Close frees everything. Preconditions: Run has returned or was never called.
+func (vm *VM) Close() error {
+	var errs []error
+	for _, c := range vm.cpus {
+		errs = append(errs, unix.Close(c.wake))
+	}
+	for _, c := range vm.raw {
+		errs = append(errs, c.Close())
+	}
+	if vm.kvm != nil {
+		errs = append(errs, vm.kvm.Close())
+	}
+	if vm.sys != nil {
+		errs = append(errs, vm.sys.Close())
+	}
+	for _, m := range [][]byte{vm.ram, vm.text} {
+		if m != nil {
+			errs = append(errs, unix.Munmap(m))
+		}
+	}
+	*vm = VM{}
+	return errors.Join(errs...)
+}
