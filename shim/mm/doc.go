@@ -1,0 +1,48 @@
+// Package mm is the shim's memory management: frames, address spaces, the page cache and the access to user memory.
+// It is pure Go over guest RAM given as bytes (index = guest-physical address) and runs without a VM.
+//
+// # Who owns what
+//
+// The host owns the truth about frames (frames.state), virtual memory areas and the upper levels of page tables
+// (node: a shadow of each table, so the tables in guest RAM are written but never believed). Ring 0 shares the leaf
+// entries and the reference counts. Both lie in guest RAM and are hostile: an entry read back is used only if it
+// names a frame that the host has handed out as a user frame; a count may be wrong, which can corrupt the guest but
+// not the host, since a frame is freed only if its state says it is in use.
+//
+// # Page-table entries
+//
+// A leaf entry is one of
+//
+//	0                        nothing; a fault comes to the host
+//	PTEDemand|rights         private anonymous memory not touched yet: ring 0 puts a zeroed frame here
+//	present                  PTEShared in shared mappings; PTECOW, without PTEWrite, in private writable ones
+//	present|PTECOW|PTEBusy   a copy is under way: the frame is new, other processors may still read the old one
+//	pteNone|inverted address PROT_NONE: the frame is kept, and neither processor nor ring 0 sees it
+//
+// Every change is a compare-and-swap or a swap, on both sides. Three rules bind ring 0 beyond those of the bits:
+//
+//  1. It loads the entry before the frame's reference count, and its compare-and-swap is from the full value loaded.
+//     Fork raises the count first, then flips pteFork in an entry that was copy-on-write already; so an upgrade to
+//     writable that saw the old count fails.
+//  2. It ends PTEBusy by compare-and-swap (the accessed and dirty bits aside), not by a store: the host may have
+//     taken the entry away or ended the copy itself. A copy that ring 0 cannot end alone, since another processor
+//     came, it swaps back to the old entry and comes here as a fault.
+//  3. The reference count of a frame in a pool is 1 already. Whoever replaced an entry decrements the old frame's
+//     count once the new entry has left PTEBusy, whoever ended that, and puts the frame into Pool.Dirty if the count
+//     became 0.
+//
+// Rights are taken in this order: change the entries, one Flusher.Shootdown, then release the frames. Tables are
+// released likewise, or, with the whole space, when no processor has it loaded (Space.Release, Memory.Reap).
+//
+// # Locks
+//
+// In the order in which they are taken: locks of the caller (the shim's, the file tree's) > Object.wb > Memory.mu.
+// Backing's ReadPages, WritePage and Release are called without Memory.mu (and WritePage with Object.wb); Size,
+// Version and Namer.MapName are called with it and must not wait for a lock that is held by a caller of this package.
+// Flusher.Shootdown is called with Memory.mu, so it must not wait for a host thread, only for processors in the guest.
+//
+// # Differences from Linux
+//
+// Memory is overcommitted without limit (vm.overcommit_memory=1), since the VM's own limit ends in ErrOOM. There is
+// no zero page: reading untouched anonymous memory takes a frame. MADV_FREE frees at once. 2 MiB pages are not used.
+package mm

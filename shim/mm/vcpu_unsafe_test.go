@@ -1,0 +1,304 @@
+package mm
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"culvert/guest"
+	"culvert/shim/abi"
+)
+
+// machine is a Memory over mmapped RAM with vCPUs in software, which do what processor and ring 0 do.
+type machine struct {
+	*Memory
+	t        testing.TB
+	ram      []byte
+	vcpus    []*vcpu
+	shoots   int
+	discards int
+}
+
+// Layout of the test machine: the template PML4 at 4 KiB, the reference counts from 64 KiB, the frames from 1 MiB.
+const (
+	testTemplate = 0x1000
+	testRefs     = 0x10000
+	testStart    = 0x100000
+)
+
+func newMachine(t testing.TB, size, vcpus int) *machine {
+	t.Helper()
+	ram, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Munmap(ram) })
+	mc := &machine{t: t, ram: ram}
+	tableAt(ram, testTemplate)[abi.DirectSlot] = 0xd1
+	tableAt(ram, testTemplate)[abi.TextSlot] = 0x7e
+	mc.Memory, err = New(Config{
+		RAM: ram, Start: testStart, End: abi.GPA(size), Refs: testRefs, Template: testTemplate, Flusher: mc,
+		Discard: func(b []byte) error { mc.discards++; return unix.Madvise(b, unix.MADV_DONTNEED) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range vcpus {
+		mc.vcpus = append(mc.vcpus, &vcpu{mc: mc, id: i, tlb: map[uint64]uint64{}, pool: new(guest.Pool)})
+	}
+	return mc
+}
+
+// Shootdown empties the TLB of each vCPU that has the space loaded.
+func (mc *machine) Shootdown(sp *guest.Space) {
+	mc.shoots++
+	active := atomic.LoadUint64(&sp.Active)
+	for i, v := range mc.vcpus {
+		if active&(1<<i) != 0 {
+			clear(v.tlb)
+		}
+	}
+}
+
+// space returns a new address space, released at the end of the test.
+func (mc *machine) space() *Space {
+	mc.t.Helper()
+	s, err := mc.NewSpace(Layout{Limits: Unlimited()})
+	if err != nil {
+		mc.t.Fatal(err)
+	}
+	return s
+}
+
+// noLeak fails the test unless all frames but n are free and the allocator is consistent.
+func (mc *machine) noLeak(n int) {
+	mc.t.Helper()
+	mc.Reap()
+	for _, v := range mc.vcpus {
+		mc.Drain(v.pool)
+	}
+	mc.mu.Lock()
+	defer mc.unlock()
+	if err := mc.frames.check(); err != nil {
+		mc.t.Fatal(err)
+	}
+	if mc.live != 0 {
+		mc.t.Fatalf("%d address spaces live", mc.live)
+	}
+	if got := mc.frames.inUse - len(mc.slabs); got != n {
+		mc.t.Fatalf("%d frames are in use, want %d", got, n)
+	}
+}
+
+// vcpu is a processor with a TLB that forgets nothing by itself, and the part of ring 0 that handles page faults.
+type vcpu struct {
+	mc    *machine
+	id    int
+	space *Space
+	tlb   map[uint64]uint64
+	pool  *guest.Pool
+	// dumb leaves all faults to the host.
+	dumb                  bool
+	demands, cows, reuses int
+}
+
+// load switches to a space, nil for the kernel's.
+func (v *vcpu) load(s *Space) {
+	if s != nil {
+		atomic.OrUint64(&s.guest.Active, 1<<v.id)
+	}
+	old := v.space
+	v.space = s
+	clear(v.tlb)
+	if old != nil && old != s {
+		atomic.AndUint64(&old.guest.Active, ^uint64(1<<v.id))
+	}
+}
+
+// walk finds the leaf entry of addr as the processor does: from CR3, through the tables in RAM.
+func (v *vcpu) walk(addr uint64) *uint64 {
+	gpa := atomic.LoadUint64(&v.space.guest.CR3)
+	for shift := uint(l4Shift); ; shift -= 9 {
+		if gpa+abi.PageSize > uint64(len(v.mc.ram)) {
+			return nil // a bus error on hardware
+		}
+		p := &tableAt(v.mc.ram, abi.GPA(gpa))[addr>>shift&511]
+		if shift == abi.PageShift {
+			return p
+		}
+		e := atomic.LoadUint64(p)
+		if e&abi.PTEPresent == 0 {
+			return nil
+		}
+		gpa = e & abi.PTEAddr
+	}
+}
+
+func allows(e, code uint64) bool {
+	return e&abi.PTEPresent != 0 && e&abi.PTEUser != 0 && (code&abi.PFWrite == 0 || e&abi.PTEWrite != 0) &&
+		(code&abi.PFFetch == 0 || e&abi.PTENX == 0)
+}
+
+// access translates addr for the access, faulting as often as needed.
+func (v *vcpu) access(addr, code uint64) ([]byte, error) {
+	vpn := addr >> abi.PageShift
+	for range 100 {
+		e, hit := v.tlb[vpn]
+		if !hit || !allows(e, code) {
+			delete(v.tlb, vpn) // a fault drops the translation
+			e = 0
+			if p := v.walk(addr); p != nil {
+				e = atomic.LoadUint64(p)
+			}
+		}
+		if allows(e, code) {
+			g := e & abi.PTEAddr
+			if g+abi.PageSize > uint64(len(v.mc.ram)) {
+				return nil, errors.New("the processor left RAM")
+			}
+			v.tlb[vpn] = e
+			return v.mc.ram[g+addr&abi.PageMask : g+abi.PageSize], nil
+		}
+		if v.ring0(addr, code) {
+			continue
+		}
+		v.mc.Refill(v.pool)
+		present := uint64(0)
+		if e&abi.PTEPresent != 0 {
+			present = abi.PFPresent
+		}
+		if err := v.space.Fault(addr, code|abi.PFUser|present); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errors.New("the fault does not end")
+}
+
+// ring0 handles a fault by the rules of the package comment. It reports whether the access is to be tried again.
+func (v *vcpu) ring0(addr, code uint64) bool {
+	p := v.walk(addr)
+	if p == nil || v.dumb {
+		return false
+	}
+	ram := v.mc.ram
+	e := atomic.LoadUint64(p)
+	switch {
+	case e&abi.PTEPresent == 0 && e&abi.PTEDemand != 0:
+		now := e&(abi.PTEWrite|abi.PTEUser|abi.PTENX) | abi.PTEPresent
+		if v.pool.NumZero == 0 || !allows(now, code) {
+			return false
+		}
+		f := v.pool.Zero[v.pool.NumZero-1]
+		if atomic.CompareAndSwapUint64(p, e, now|f) {
+			v.pool.NumZero--
+			v.demands++
+		}
+		return true
+	case e&(abi.PTEPresent|abi.PTECOW|abi.PTEBusy) == abi.PTEPresent|abi.PTECOW && code&abi.PFWrite != 0:
+		old := e & abi.PTEAddr
+		if old>>abi.PageShift >= uint64(len(ram))>>abi.PageShift {
+			return false
+		}
+		ref := refAt(ram, testRefs, frame(old>>abi.PageShift))
+		if atomic.LoadUint32(ref) == 1 {
+			if atomic.CompareAndSwapUint64(p, e, e&^abi.PTECOW|abi.PTEWrite) {
+				v.reuses++
+			}
+			return true
+		}
+		if v.pool.NumZero == 0 || v.pool.NumDirty == guest.PoolDirty || atomic.LoadUint64(&v.space.guest.Active) != 1<<v.id {
+			return false
+		}
+		f := v.pool.Zero[v.pool.NumZero-1]
+		copy(ram[f:f+abi.PageSize], ram[old:])
+		busy := e&^abi.PTEAddr | f | abi.PTEBusy
+		if !atomic.CompareAndSwapUint64(p, e, busy) {
+			clear(ram[f : f+abi.PageSize])
+			return true
+		}
+		v.pool.NumZero--
+		delete(v.tlb, addr>>abi.PageShift)
+		atomic.CompareAndSwapUint64(p, busy, busy&^(abi.PTEBusy|abi.PTECOW)|abi.PTEWrite)
+		if atomic.AddUint32(ref, ^uint32(0)) == 0 {
+			v.pool.Dirty[v.pool.NumDirty] = old
+			v.pool.NumDirty++
+		}
+		v.cows++
+		return true
+	}
+	return false
+}
+
+func (v *vcpu) read(addr uint64) (byte, error) {
+	p, err := v.access(addr, 0)
+	if err != nil {
+		return 0, err
+	}
+	return p[0], nil
+}
+
+func (v *vcpu) write(addr uint64, b byte) error {
+	p, err := v.access(addr, abi.PFWrite)
+	if err != nil {
+		return err
+	}
+	p[0] = b
+	return nil
+}
+
+func (v *vcpu) exec(addr uint64) error {
+	_, err := v.access(addr, abi.PFFetch)
+	return err
+}
+
+func mustRead(t testing.TB, v *vcpu, addr uint64, want byte) {
+	t.Helper()
+	if got, err := v.read(addr); err != nil || got != want {
+		t.Fatalf("read of %#x: %#x, %v; want %#x", addr, got, err, want)
+	}
+}
+
+func mustWrite(t testing.TB, v *vcpu, addr uint64, b byte) {
+	t.Helper()
+	if err := v.write(addr, b); err != nil {
+		t.Fatalf("write of %#x: %v", addr, err)
+	}
+}
+
+// wantSignal fails unless err is the signal with the code and address.
+func wantSignal(t testing.TB, err error, signo unix.Signal, code int32, addr uint64) {
+	t.Helper()
+	var sig *SignalError
+	if !errors.As(err, &sig) || sig.Signo != signo || sig.Code != code || sig.Addr != addr {
+		t.Fatalf("got %v, want %s code %d at %#x", err, unix.SignalName(signo), code, addr)
+	}
+}
+
+func mustMmap(t testing.TB, s *Space, a MmapArgs) uint64 {
+	t.Helper()
+	addr, err := s.Mmap(a)
+	if err != nil {
+		t.Fatalf("mmap %+v: %v", a, err)
+	}
+	return addr
+}
+
+// Usual arguments.
+const (
+	rw       = unix.PROT_READ | unix.PROT_WRITE
+	anonPriv = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS
+	pg       = uint64(abi.PageSize)
+)
+
+// The structs are as large as the package comment of guest says, or pools and slabs would overlap.
+func TestSizes(t *testing.T) {
+	if n := unsafe.Sizeof(guest.Pool{}); n != abi.PageSize {
+		t.Errorf("guest.Pool has %d bytes, want a page", n)
+	}
+	if spaceSize != 64 {
+		t.Errorf("guest.Space has %d bytes, want 64", spaceSize)
+	}
+}
