@@ -1,7 +1,5 @@
 package guest
 
-import "culvert/shim/abi"
-
 // The calls that ring 0 serves alone. Each returns false to forward the call.
 
 //go:nosplit
@@ -35,11 +33,3 @@ func sysSchedYield(p *PerCPU, t *Thread) bool {
 	}
 	return true
 }
-
-// ret stores a negative errno.
-//
-//go:nosplit
-func errno(e uint64) uint64 { return -e }
-
-// badf is what descriptor lookups answer.
-const badf = abi.EBADF

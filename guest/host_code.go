@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"culvert/pipes"
 	"culvert/shim/abi"
 )
 
@@ -97,6 +98,8 @@ func (c *Code) Helpers() [NumHelpers]uintptr {
 // FastCalls returns the code that serves system calls in ring 0, by number.
 func FastCalls() map[int]uintptr {
 	return map[int]uintptr{
+		abi.SYS_READ:        codePC(sysRead),
+		abi.SYS_WRITE:       codePC(sysWrite),
 		abi.SYS_GETPID:      codePC(sysGetpid),
 		abi.SYS_GETTID:      codePC(sysGettid),
 		abi.SYS_GETPPID:     codePC(sysGetppid),
@@ -230,5 +233,5 @@ func funcAt(pc uintptr) (pkg, file string, ok bool) {
 
 // textSeeds has one code address in each package whose functions run in ring 0.
 func textSeeds() []uintptr {
-	return []uintptr{codePC(onSyscall)}
+	return []uintptr{codePC(onSyscall), codePC((*pipes.Pipe).BeginRead)}
 }

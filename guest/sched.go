@@ -213,13 +213,20 @@ func resumeRecord(p *PerCPU, t *Thread) bool {
 		}
 		if load(&t.Attn) != 0 {
 			// A signal, a stop or the end: the shim settles the record, or leaves it for a retry.
-			if !attend(p, t) {
+			if !attend(p, t, abi.NoteAttention) {
 				return false
 			}
 			continue
 		}
 		if kind != abi.WaitShim && retry(p, t) {
-			return true
+			if t.Wait.Aux != sigpipe {
+				return true
+			}
+			t.Wait.Aux = 0
+			if !attend(p, t, abi.NoteSIGPIPE) {
+				return false
+			}
+			continue
 		}
 		if !block(p, t) {
 			return false
@@ -227,12 +234,12 @@ func resumeRecord(p *PerCPU, t *Thread) bool {
 	}
 }
 
-// attend makes the NoteAttention of a thread that is not in ring 3 yet. It reports false if the thread is gone or
+// attend makes a note for a thread that is not in ring 3 yet. It reports false if the thread is gone or
 // blocked, and nothing was taken in its place.
 //
 //go:nosplit
-func attend(p *PerCPU, t *Thread) bool {
-	hypercall(p, t, abi.KindNote, abi.NoteAttention)
+func attend(p *PerCPU, t *Thread, nr uint64) bool {
+	hypercall(p, t, abi.KindNote, nr)
 	c := p.Call
 	if c.Action == abi.ActExit {
 		exit(p, t)

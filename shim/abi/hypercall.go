@@ -37,7 +37,7 @@ const (
 	NoteYield
 	// NoteStarted: the self-test passed; ring 0 is about to run the first thread.
 	NoteStarted
-	// NoteSIGPIPE: a write to pipe Args[0] found no reader; the shim raises SIGPIPE and answers EPIPE.
+	// NoteSIGPIPE: a write that is done (RAX has its result) found no reader; the shim raises SIGPIPE.
 	NoteSIGPIPE
 )
 

@@ -1,0 +1,325 @@
+package guest
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"unsafe"
+
+	"culvert/pipes"
+	"culvert/shim/abi"
+)
+
+// read(2) and write(2) on pipes, served here with their blocking and waking. An operation runs from the thread's
+// record (Thread.Wait), at first and on every retry: the open file is referenced by it and no descriptor is looked
+// up again.
+//
+// To sleep: join the wait set (a locked OR), test the pipe again, save all registers, RUN to BLOCKED. No lock is
+// held across any of it, nor across an exit.
+
+// sysRead is read(2) for pipes.
+//
+//go:nosplit
+func sysRead(p *PerCPU, t *Thread) bool { return pipeCall(p, t, abi.WaitRead, FileRead) }
+
+// sysWrite is write(2) for pipes.
+//
+//go:nosplit
+func sysWrite(p *PerCPU, t *Thread) bool { return pipeCall(p, t, abi.WaitWrite, FileWrite) }
+
+// pipeCall starts an operation. It leaves to the shim all that is not a plain transfer on a pipe: other files, wrong
+// access modes, empty and impossible buffers.
+//
+//go:nosplit
+func pipeCall(p *PerCPU, t *Thread, kind, mode uint64) bool {
+	addr, n := t.RSI, min(t.RDX, abi.MAX_RW_COUNT)
+	if n == 0 || addr >= uint64(abi.UserEnd) || n > uint64(abi.UserEnd)-addr {
+		return false
+	}
+	f := getFile(p, t, t.RDI)
+	if f == nil {
+		return false
+	}
+	if f.Mode&mode == 0 {
+		putFile(p, t, f)
+		return false
+	}
+	w := &t.Wait
+	w.Kind, w.File, w.Addr, w.Len, w.Done = kind, f.Index, addr, n, 0
+	w.Aux = uint64(pipes.ModeOf(n, load(&f.Flags)))
+	runRecord(p, t)
+	return true
+}
+
+// sigpipe in Wait.Aux of a write that is done: it found no reader, and the thread owes itself a SIGPIPE.
+const sigpipe = ^uint64(0)
+
+// runRecord runs the operation of t's record until it is done or t has blocked and another thread is current.
+//
+//go:nosplit
+func runRecord(p *PerCPU, t *Thread) {
+	if retry(p, t) {
+		if t.Wait.Aux == sigpipe {
+			t.Wait.Aux = 0
+			note(p, t, abi.NoteSIGPIPE, 0)
+		}
+		return
+	}
+	p.SaveFPU(t)
+	if block(p, t) && resumeRecord(p, t) {
+		p.LoadFPU(t)
+		return
+	}
+	schedule(p)
+}
+
+// retry continues the operation of t's record. It reports true when the call is done: RAX is set, the record and its
+// reference are gone. Else t is in the wait set, and its caller blocks it.
+//
+//go:nosplit
+func retry(p *PerCPU, t *Thread) bool {
+	w := &t.Wait
+	f := fileAt(p.VM, w.File)
+	done := false
+	if w.Kind == abi.WaitRead {
+		done = pipeRead(p, t, f)
+	} else {
+		done = pipeWrite(p, t, f)
+	}
+	if done {
+		w.Kind = abi.WaitNone
+		putFile(p, t, f)
+	}
+	return done
+}
+
+// leaveWaits takes t out of the wait set of its record, first thing after it was woken. A wake that t may not use,
+// since something else wants its attention, is passed on.
+//
+//go:nosplit
+func leaveWaits(p *PerCPU, t *Thread) {
+	f := fileAt(p.VM, t.Wait.File)
+	pipe := pipeOf(f)
+	if t.Wait.Kind == abi.WaitRead {
+		if pipe.RWait.Leave(t.Index) && load(&t.Attn) != 0 {
+			obey(p, t, f, pipe.PassRead())
+		}
+	} else if pipe.WWait.Leave(t.Index) && load(&t.Attn) != 0 {
+		obey(p, t, f, pipe.PassWrite())
+	}
+}
+
+// pipeRead is pipe_read of fs/pipe.c: what is there, and sleep only if that is nothing.
+//
+//go:nosplit
+func pipeRead(p *PerCPU, t *Thread, f *File) bool {
+	w, pipe := &t.Wait, pipeOf(f)
+	for {
+		span, st := pipe.BeginRead(w.Len-w.Done, p.Pause)
+		if st == pipes.OK {
+			n := copyRing(p, pipe, w.Addr+w.Done, span, false)
+			wake := pipe.EndRead(n)
+			w.Done += n
+			obey(p, t, f, wake)
+			if n < span.N1+span.N2 {
+				if !resolveCopy(p, t) {
+					return finish(t, abi.EFAULT)
+				}
+				continue
+			}
+			if wake.Flags&pipes.More != 0 && w.Done < w.Len {
+				continue
+			}
+			return finish(t, 0)
+		}
+		if st == pipes.LockBusy {
+			hypercall(p, t, abi.KindNote, abi.NoteYield)
+			continue
+		}
+		if st == pipes.EOF || w.Done != 0 {
+			return finish(t, 0)
+		}
+		if load(&f.Flags)&abi.O_NONBLOCK != 0 {
+			return finish(t, abi.EAGAIN)
+		}
+		pipe.RWait.Join(t.Index)
+		if !pipe.Readable() {
+			return false
+		}
+		pipe.RWait.Leave(t.Index)
+	}
+}
+
+// pipeWrite is pipe_write of fs/pipe.c: everything, in one piece up to PIPE_BUF.
+//
+//go:nosplit
+func pipeWrite(p *PerCPU, t *Thread, f *File) bool {
+	w, pipe := &t.Wait, pipeOf(f)
+	mode := pipes.Mode(w.Aux)
+	for {
+		span, st := pipe.BeginWrite(w.Len-w.Done, mode, p.Pause)
+		if st == pipes.OK {
+			n := copyRing(p, pipe, w.Addr+w.Done, span, true)
+			whole := n == span.N1+span.N2
+			if !whole && mode != pipes.Stream {
+				n = 0
+			}
+			obey(p, t, f, pipe.EndWrite(n, mode))
+			w.Done += n
+			if !whole && !resolveCopy(p, t) {
+				return finish(t, abi.EFAULT)
+			}
+			if w.Done == w.Len {
+				return finish(t, 0)
+			}
+			continue
+		}
+		if st == pipes.LockBusy {
+			hypercall(p, t, abi.KindNote, abi.NoteYield)
+			continue
+		}
+		if st == pipes.EPIPE {
+			w.Aux = sigpipe
+			return finish(t, abi.EPIPE)
+		}
+		if load(&f.Flags)&abi.O_NONBLOCK != 0 {
+			return finish(t, abi.EAGAIN)
+		}
+		pipe.WWait.Join(t.Index)
+		if !pipe.Writable() {
+			return false
+		}
+		pipe.WWait.Leave(t.Index)
+	}
+}
+
+// finish stores the result: the bytes moved, if any, else the error.
+//
+//go:nosplit
+func finish(t *Thread, err uint64) bool {
+	t.RAX = t.Wait.Done
+	if t.Wait.Done == 0 {
+		t.RAX = -err
+	}
+	return true
+}
+
+// copyRing copies between user memory at addr and a span of the ring, and returns the bytes copied before a fault.
+//
+//go:nosplit
+func copyRing(p *PerCPU, pipe *pipes.Pipe, addr uint64, s pipes.Span, in bool) uint64 {
+	data := load(&pipe.Data)
+	left := copyUser(p, addr, data+s.Off, s.N1, in)
+	if left != 0 || s.N2 == 0 {
+		return s.N1 - left
+	}
+	return s.N1 + s.N2 - copyUser(p, addr+s.N1, data, s.N2, in)
+}
+
+// copyUser copies n bytes between user memory and kernel memory; it returns what was left at a fault.
+//
+//go:nosplit
+func copyUser(p *PerCPU, user, kernel, n uint64, in bool) uint64 {
+	if in {
+		return p.Copy(at(kernel), at(user), n)
+	}
+	return p.Copy(at(user), at(kernel), n)
+}
+
+// resolveCopy makes good the fault that stopped a copy, with no lock held: here if it can be, else by the shim.
+//
+//go:nosplit
+func resolveCopy(p *PerCPU, t *Thread) bool {
+	if fixFault(p, p.CopyCR2, p.CopyErr) {
+		return true
+	}
+	c := p.Call
+	c.Vector, c.Err, c.CR2, c.Copy = abi.VecPF, p.CopyErr|abi.PFUser, p.CopyCR2, 1
+	hypercall(p, t, abi.KindFault, 0)
+	return c.Ret == 0 && c.Action == abi.ActReturn
+}
+
+// obey wakes whom an operation says, with no lock held, and tells the shim if it watches the pipe.
+//
+//go:nosplit
+func obey(p *PerCPU, t *Thread, f *File, w pipes.Wake) {
+	if w.Reader >= 0 {
+		wake(p, uint64(w.Reader))
+	}
+	if w.Writer >= 0 {
+		wake(p, uint64(w.Writer))
+	}
+	if w.Flags == 0 {
+		return
+	}
+	if w.Flags&pipes.WakePollers != 0 {
+		pipe := pipeOf(f)
+		for i := uint64(0); i < pipes.SetWords; i++ {
+			for set := pipe.PWait.TakeWord(i); set != 0; set &= set - 1 {
+				wake(p, i<<6+uint64(bits.TrailingZeros64(set)))
+			}
+		}
+	}
+	if w.Flags&pipes.WakeNote != 0 {
+		p.Call.Args[0] = f.Index
+		hypercall(p, t, abi.KindNote, abi.NotePipe)
+	}
+}
+
+// pipeOf is the pipe that a FilePipe names.
+//
+//go:nosplit
+func pipeOf(f *File) *pipes.Pipe { return (*pipes.Pipe)(at(load(&f.Obj))) }
+
+// fileAt is an entry of the open-file table; the index is held within it.
+//
+//go:nosplit
+func fileAt(vm *VM, i uint64) *File {
+	if i >= vm.NumFiles {
+		i = 0
+	}
+	return (*File)(at(vm.Files + i*uint64(unsafe.Sizeof(File{}))))
+}
+
+// getFile returns the pipe open at fd, with a reference, or nil if the shim has to look. Entries are type-stable: the
+// reference is taken unless the count is zero, and then the descriptor is looked at again, so that the reference is of
+// what the descriptor names.
+//
+//go:nosplit
+func getFile(p *PerCPU, t *Thread, fd uint64) *File {
+	if t.Files == nil || fd >= FilesPerLeaf*FilesPerLeaf {
+		return nil
+	}
+	leaf := load(&t.Files.Leaf[fd/FilesPerLeaf&(FilesPerLeaf-1)])
+	if leaf == 0 {
+		return nil
+	}
+	entry := (*uint64)(at(leaf + fd%FilesPerLeaf*8))
+	for {
+		e := load(entry)
+		if e == 0 {
+			return nil
+		}
+		f := fileAt(p.VM, e-1)
+		refs := load(&f.Ref)
+		if load(&f.Kind) != abi.FilePipe || refs == 0 {
+			return nil
+		}
+		if !cas(&f.Ref, refs, refs+1) {
+			continue
+		}
+		if load(entry) == e && load(&f.Kind) == abi.FilePipe {
+			return f
+		}
+		putFile(p, t, f)
+	}
+}
+
+// putFile drops a reference; the last one is released by the shim.
+//
+//go:nosplit
+func putFile(p *PerCPU, t *Thread, f *File) {
+	if atomic.AddUint64(&f.Ref, ^uint64(0)) == 0 {
+		p.Call.Args[0] = f.Index
+		hypercall(p, t, abi.KindNote, abi.NoteRelease)
+	}
+}
