@@ -241,6 +241,7 @@ type UserMemory interface {
 type Dirent struct {
 	Name string
 	Ino  uint64
+	Dev  uint64 // of the entry, if not the directory's; 0 if it is
 	Type uint32 // S_IFMT bits of the mode; 0 if unknown (DT_UNKNOWN)
 	Next int64  // cookie of the entry after this one
 }
