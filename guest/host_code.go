@@ -98,16 +98,17 @@ func (c *Code) Helpers() [NumHelpers]uintptr {
 // FastCalls returns the code that serves system calls in ring 0, by number.
 func FastCalls() map[int]uintptr {
 	return map[int]uintptr{
-		abi.SYS_READ:        codePC(sysRead),
-		abi.SYS_WRITE:       codePC(sysWrite),
-		abi.SYS_GETPID:      codePC(sysGetpid),
-		abi.SYS_GETTID:      codePC(sysGettid),
-		abi.SYS_GETPPID:     codePC(sysGetppid),
-		abi.SYS_GETUID:      codePC(sysGetuid),
-		abi.SYS_GETEUID:     codePC(sysGeteuid),
-		abi.SYS_GETGID:      codePC(sysGetgid),
-		abi.SYS_GETEGID:     codePC(sysGetegid),
-		abi.SYS_SCHED_YIELD: codePC(sysSchedYield),
+		abi.SYS_READ:          codePC(sysRead),
+		abi.SYS_WRITE:         codePC(sysWrite),
+		abi.SYS_GETPID:        codePC(sysGetpid),
+		abi.SYS_GETTID:        codePC(sysGettid),
+		abi.SYS_GETPPID:       codePC(sysGetppid),
+		abi.SYS_GETUID:        codePC(sysGetuid),
+		abi.SYS_GETEUID:       codePC(sysGeteuid),
+		abi.SYS_GETGID:        codePC(sysGetgid),
+		abi.SYS_GETEGID:       codePC(sysGetegid),
+		abi.SYS_SCHED_YIELD:   codePC(sysSchedYield),
+		abi.SYS_CLOCK_GETTIME: codePC(sysClockGettime),
 	}
 }
 

@@ -95,6 +95,8 @@ type PerCPU struct {
 	FlushReq, FlushAck uint64
 	// LateKick counts returns to ring 3 since this vCPU woke a thread that an idle vCPU could run; 0 = none.
 	LateKick uint64
+	// TimeSpec is scratch for results on their way to user memory.
+	TimeSpec [2]uint64
 	// Probe is an index that the self-test uses to provoke a bounds panic.
 	Probe uint64
 

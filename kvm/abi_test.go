@@ -23,6 +23,7 @@ func TestRequests(t *testing.T) {
 		{"KVM_SET_USER_MEMORY_REGION", reqSetUserMemoryRegion, gokvm.IIOW(0x46, size[gokvm.UserspaceMemoryRegion]())},
 		{"KVM_SET_IDENTITY_MAP_ADDR", reqSetIdentityMapAddr, gokvm.IIOW(0x48, size[uint64]())},
 		{"KVM_IOEVENTFD", reqIOEventFD, gokvm.IIOW(0x79, size[ioEventFD]())},
+		{"KVM_GET_CLOCK", reqGetClock, gokvm.IIOR(0x7c, size[clockData]())},
 		{"KVM_RUN", reqRun, gokvm.IIO(0x80)},
 		{"KVM_GET_REGS", reqGetRegs, gokvm.IIOR(0x81, size[Regs]())},
 		{"KVM_SET_REGS", reqSetRegs, gokvm.IIOW(0x82, size[Regs]())},

@@ -17,6 +17,7 @@ const (
 	reqSetUserMemoryRegion = 0x4020ae46
 	reqSetIdentityMapAddr  = 0x4008ae48
 	reqIOEventFD           = 0x4040ae79
+	reqGetClock            = 0x8030ae7c
 	reqRun                 = 0xae80
 	reqGetRegs             = 0x8090ae81
 	reqSetRegs             = 0x4090ae82

@@ -36,6 +36,19 @@ type enableCap struct {
 	_    [64]byte
 }
 
+// clockData is struct kvm_clock_data.
+type clockData struct {
+	clock    uint64
+	flags    uint32
+	_        uint32
+	realtime uint64
+	hostTSC  uint64
+	_        [4]uint32
+}
+
+// clockTSCStable is KVM_CLOCK_TSC_STABLE.
+const clockTSCStable = 1 << 1
+
 // VM is one virtual machine.
 type VM struct {
 	fd      int
@@ -119,4 +132,14 @@ func (vm *VM) CreateVCPU(id int) (*VCPU, error) {
 		return nil, closeAfter(int(fd), fail(err, "map kvm_run of vCPU %d (%d bytes)", id, vm.runSize))
 	}
 	return &VCPU{fd: int(fd), mem: mem, control: controlWord(mem)}, nil
+}
+
+// ClockStable reports whether KVM says that the guest's TSC is stable: the host's own clock is the TSC, and all
+// vCPUs' counters agree. KVM decides it at a vCPU's entry, so ask after each has run or before more than one does.
+func (vm *VM) ClockStable() (bool, error) {
+	c := &clockData{}
+	if _, err := ioctl(vm.fd, reqGetClock, c); err != nil {
+		return false, fail(err, "KVM_GET_CLOCK")
+	}
+	return c.flags&clockTSCStable != 0, nil
 }

@@ -23,8 +23,7 @@ func requireKVM(t *testing.T) {
 	t.Helper()
 	vm, err := New(Config{Mem: 64 << 20, CPUs: 1})
 	if err == nil {
-		err = vm.selfTest()
-		vm.Close()
+		err = vm.Close()
 	}
 	switch {
 	case err == nil:

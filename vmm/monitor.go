@@ -35,6 +35,9 @@ func (vm *VM) monitor(stop <-chan struct{}) {
 
 // tick looks once. What it reads of guest memory decides only whether somebody is woken or kicked.
 func (vm *VM) tick() {
+	if vm.clock != nil {
+		vm.clock.update(time.Now())
+	}
 	waiting := vm.anyReady()
 	if waiting {
 		if v := guest.PickIdle(vm.page); v >= 0 {

@@ -46,6 +46,7 @@ type VM struct {
 	xsaveSize int
 	page      *guest.VM
 	handler   Handler
+	clock     *clock // nil: ring 0 does not tell the time
 	pid       int
 
 	stopping atomic.Bool
@@ -57,7 +58,8 @@ type VM struct {
 	phases   Phases
 }
 
-// New opens KVM and builds the machine. Errors are *kvm.Error or say what the processor or the memory lacks.
+// New opens KVM, builds the machine and tries it. Errors are *kvm.Error, or ErrUnusable, or say what the processor, the
+// memory or this build lacks.
 func New(cfg Config) (*VM, error) {
 	vm := &VM{start: time.Now(), pid: os.Getpid(), resumed: make(chan struct{}, 1)}
 	if err := vm.create(cfg); err != nil {
@@ -119,7 +121,10 @@ func (vm *VM) create(cfg Config) error {
 		}
 	}
 	vm.phases.Create = time.Since(vm.start)
-	return nil
+	if err := vm.selfTest(); err != nil {
+		return err
+	}
+	return vm.startClock()
 }
 
 // addVCPU makes vCPU i in its first state.
@@ -154,9 +159,6 @@ func (vm *VM) XSave() (xcr0 uint64, size int) { return vm.features.XCR0, vm.xsav
 // Run runs the machine until Stop, or until it fails. It may be called once.
 func (vm *VM) Run(h Handler) error {
 	vm.handler = h
-	if err := vm.selfTest(); err != nil {
-		return err
-	}
 	vm.mu.Lock()
 	vm.phases.Load = time.Since(vm.start)
 	vm.mu.Unlock()

@@ -1,0 +1,277 @@
+// Package run is `culvert run`: it builds a VM, its file tree and its personality, runs one program in it, and says
+// how that ended.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"culvert/cmd/culvert/internal/emulate"
+	"culvert/kvm"
+	"culvert/shim"
+	"culvert/shim/vfs/memfs"
+	"culvert/shim/vfs/rootfs"
+	"culvert/vmm"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exit codes that are not the program's.
+const (
+	exitTimeout       = 124
+	exitFailure       = 125
+	exitNotExecutable = 126
+	exitNotFound      = 127
+	exitSignal        = 128 // plus the signal
+)
+
+// Command parses args, which come after "run", runs the program and returns the exit code.
+func Command(args []string, stdin, stdout, stderr *os.File) int {
+	o, err := parse(args, stdout)
+	if errors.Is(err, errHelp) {
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "culvert run: %v\n", err)
+		return exitFailure
+	}
+	code, err := o.run(args, [3]*os.File{stdin, stdout, stderr})
+	if err != nil {
+		fmt.Fprintf(stderr, "culvert run: %v\n", err)
+	}
+	return code
+}
+
+// run runs the program, here or on an emulated machine.
+func (o *options) run(args []string, stdio [3]*os.File) (int, error) {
+	vm, err := vmm.New(vmm.Config{Mem: int(o.mem), CPUs: o.cpus})
+	if err != nil {
+		if o.noEmulate || !wantsEmulation(err) {
+			return exitFailure, err
+		}
+		return o.emulate(args, stdio, err)
+	}
+	code, err := o.runVM(vm, stdio)
+	return code, errors.Join(err, vm.Close())
+}
+
+// wantsEmulation reports whether err means that this machine's KVM cannot be used.
+func wantsEmulation(err error) bool {
+	return errors.Is(err, kvm.ErrNoDevice) || errors.Is(err, kvm.ErrPermission) || errors.Is(err, vmm.ErrUnusable)
+}
+
+// emulate runs the same command line on an emulated machine. Files that the guest may write and the statistics are
+// the real host's.
+func (o *options) emulate(args []string, stdio [3]*os.File, why error) (int, error) {
+	fmt.Fprintf(stdio[2], "culvert run: %v; using an emulated machine, which is slow and no boundary for strangers' code\n", why)
+	self, err := os.Executable()
+	if err != nil {
+		return exitFailure, err
+	}
+	e := emulate.Options{
+		Args:  append([]string{self, "run", "--no-emulate"}, args...),
+		Stdin: stdio[0], Stdout: stdio[1], Stderr: stdio[2],
+	}
+	for _, m := range o.mounts {
+		if m.ReadWrite {
+			e.Shares = append(e.Shares, m.Host)
+		}
+	}
+	if o.stats != "" && o.stats != "-" {
+		file, err := filepath.Abs(o.stats)
+		if err != nil {
+			return exitFailure, err
+		}
+		e.Shares = append(e.Shares, file)
+	}
+	return emulate.Run(context.Background(), e)
+}
+
+// quotaOfMem is the part of the VM's memory size that its files may take of the host's memory besides.
+const quotaOfMem = 2
+
+// runVM runs the program in vm.
+func (o *options) runVM(vm *vmm.VM, stdio [3]*os.File) (int, error) {
+	quota := memfs.NewQuota(o.mem/quotaOfMem, maxInodes)
+	program, show := o.program()
+	root, err := rootfs.New(rootfs.Options{Dir: o.root, Program: show, Mounts: o.mounts, Hostname: hostname, Quota: quota})
+	if err != nil {
+		return exitFailure, err
+	}
+	defer root.Close()
+	env := o.environ()
+	program, code, err := findProgram(root, program, env)
+	if err != nil {
+		return code, err
+	}
+	l := vm.Layout()
+	xcr0, xsaveSize := vm.XSave()
+	k, err := shim.New(shim.Config{
+		Machine: vm, NumCPUs: o.cpus,
+		Layout: shim.Layout{VMPage: l.VMPage, Threads: l.Threads, NumThreads: l.NumThreads, Files: l.Files,
+			NumFiles: l.NumFiles, Refs: l.Refs, Pools: l.Pools, KernelCR3: l.KernelCR3, FirstFree: l.FirstFree,
+			XSaveSize: xsaveSize, XCR0: xcr0},
+		Program: program, Args: o.args, Env: env, Dir: o.workdir, Namespace: root.NS, Hostname: hostname,
+		Stdio: stdio,
+	})
+	if err != nil {
+		return exitFailure, err
+	}
+	if err := k.Start(); err != nil {
+		return startFailure(program, err), errors.Join(fmt.Errorf("%s: %w", o.args[0], err), k.Close())
+	}
+	stopSignals := forwardSignals(k)
+	defer stopSignals()
+	if o.timeout > 0 {
+		timer := time.AfterFunc(o.timeout, func() { k.Stop(shim.ExitStatus{Kind: shim.Timeout}) })
+		defer timer.Stop()
+	}
+	go func() {
+		<-k.Done()
+		vm.Stop()
+	}()
+	err = vm.Run(k)
+	if err != nil {
+		k.Stop(shim.ExitStatus{Kind: shim.VMMError, Err: err})
+	}
+	closeErr := k.Close()
+	status := k.Status()
+	if err := o.report(vm, k, status, stdio[2]); err != nil {
+		return exitFailure, err
+	}
+	code, err = o.exitCode(status)
+	return code, errors.Join(err, closeErr)
+}
+
+const (
+	hostname  = "culvert"
+	maxInodes = 1 << 18
+)
+
+// program returns the path of the program as it was given, made absolute if it names a host file by a path, and that
+// file if it is one to be shown to the guest.
+func (o *options) program() (path, show string) {
+	p := o.args[0]
+	if !strings.ContainsRune(p, '/') || o.root != "" {
+		return p, ""
+	}
+	abs, err := filepath.Abs(p)
+	if err != nil {
+		return p, ""
+	}
+	if st, err := os.Stat(abs); err != nil || st.IsDir() {
+		return abs, ""
+	}
+	return abs, abs
+}
+
+// findProgram looks for the program in the guest's tree, along the guest's PATH if it has no slash, as execvp(3).
+func findProgram(root *rootfs.Root, name string, env []string) (string, int, error) {
+	c := root.Context()
+	dirs := []string{""}
+	if !strings.ContainsRune(name, '/') {
+		for _, e := range env {
+			if v, ok := strings.CutPrefix(e, "PATH="); ok {
+				dirs = strings.Split(v, ":")
+			}
+		}
+	}
+	code, reason := exitNotFound, error(unix.ENOENT)
+	for _, d := range dirs {
+		full := filepath.Join(d, name)
+		p, err := root.NS.Walk(c, root.NS.Root(), full, 0)
+		if err != nil {
+			if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
+				code, reason = exitNotExecutable, err
+			}
+			continue
+		}
+		if err := root.NS.CheckExec(c, p); err != nil {
+			code, reason = exitNotExecutable, err
+			continue
+		}
+		return full, 0, nil
+	}
+	return "", code, fmt.Errorf("%s: %w", name, reason)
+}
+
+// startFailure is the exit code of a program that could not be started.
+func startFailure(_ string, err error) int {
+	if errors.Is(err, fs.ErrNotExist) {
+		return exitNotFound
+	}
+	var errno unix.Errno
+	if errors.As(err, &errno) && errno != unix.ENOMEM {
+		return exitNotExecutable
+	}
+	return exitFailure
+}
+
+// exitCode says in the exit code, and where that is not the program's own in a line, how the VM ended.
+func (o *options) exitCode(s shim.ExitStatus) (int, error) {
+	switch s.Kind {
+	case shim.Exited:
+		return s.Code, nil
+	case shim.Signalled:
+		return exitSignal + s.Signal, nil
+	case shim.OOM:
+		return exitSignal + int(unix.SIGKILL), fmt.Errorf("%s: out of memory (--mem is %d MiB)", o.args[0], o.mem>>20)
+	case shim.Timeout:
+		return exitTimeout, fmt.Errorf("%s: ended after --timeout %v", o.args[0], o.timeout)
+	case shim.Killed:
+		return exitSignal + int(unix.SIGKILL), nil
+	}
+	return exitFailure, s.Err
+}
+
+// forwardSignals passes signals that ask culvert to end, and those that terminals send, on to the first program.
+func forwardSignals(k *shim.Kernel) (stop func()) {
+	ch := make(chan os.Signal, 16)
+	signal.Notify(ch, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGCONT)
+	// A write to a pipe that nobody reads is the guest's to notice.
+	signal.Ignore(unix.SIGPIPE)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case s := <-ch:
+				if sig, ok := s.(syscall.Signal); ok {
+					k.Signal(int(sig))
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(ch)
+		close(done)
+	}
+}
+
+// report writes what was asked for at the end of a run.
+func (o *options) report(vm *vmm.VM, k *shim.Kernel, status shim.ExitStatus, stderr io.Writer) error {
+	reportUnknown(k, stderr)
+	if o.stats == "" {
+		return nil
+	}
+	out := stderr
+	if o.stats != "-" {
+		f, err := os.Create(o.stats)
+		if err != nil {
+			return fmt.Errorf("--stats: %w", err)
+		}
+		defer f.Close()
+		out = f
+	}
+	return writeStats(out, collect(vm, k, status))
+}

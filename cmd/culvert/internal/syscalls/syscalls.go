@@ -1,0 +1,94 @@
+// Package syscalls prints the system call table.
+package syscalls
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"culvert/guest"
+	"culvert/shim"
+
+	"github.com/spf13/pflag"
+)
+
+// row is a line of the table, and an element of the JSON array.
+type row struct {
+	Nr    int    `json:"nr"`
+	Name  string `json:"name"`
+	Grade string `json:"grade"`
+	Ring0 bool   `json:"ring0"` // served without a VM exit where it can be
+	Note  string `json:"note,omitempty"`
+	Bound string `json:"bound,omitempty"`
+}
+
+// Command parses args, which come after "syscalls", and prints.
+func Command(args []string, stdout, stderr io.Writer) int {
+	fs := pflag.NewFlagSet("syscalls", pflag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	asJSON := fs.Bool("json", false, "print JSON")
+	summary := fs.Bool("summary", false, "print how many calls have each grade")
+	if err := fs.Parse(args); err != nil {
+		if err == pflag.ErrHelp {
+			fmt.Fprint(stdout, "usage: culvert syscalls [flags]\n\n"+fs.FlagUsages())
+			return 0
+		}
+		fmt.Fprintf(stderr, "culvert syscalls: %v\n", err)
+		return 125
+	}
+	rows := table()
+	var err error
+	switch {
+	case *asJSON:
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		err = e.Encode(rows)
+	case *summary:
+		err = printSummary(stdout, rows)
+	default:
+		err = printTable(stdout, rows)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "culvert syscalls: %v\n", err)
+		return 125
+	}
+	return 0
+}
+
+func table() []row {
+	fast := guest.FastCalls()
+	var rows []row
+	for _, s := range shim.Table() {
+		_, ring0 := fast[s.Nr]
+		rows = append(rows, row{s.Nr, s.Name, s.Grade.String(), ring0, s.Note, s.Bound})
+	}
+	return rows
+}
+
+func printTable(w io.Writer, rows []row) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "NR\tNAME\tGRADE\tRING 0\tNOTE")
+	for _, r := range rows {
+		ring0 := ""
+		if r.Ring0 {
+			ring0 = "yes"
+		}
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\n", r.Nr, r.Name, r.Grade, ring0, r.Note)
+	}
+	return tw.Flush()
+}
+
+func printSummary(w io.Writer, rows []row) error {
+	counts := map[string]int{}
+	ring0 := 0
+	for _, r := range rows {
+		counts[r.Grade]++
+		if r.Ring0 {
+			ring0++
+		}
+	}
+	_, err := fmt.Fprintf(w, "%d system calls: %d full, %d partial, %d stub; %d of them served in ring 0\n",
+		len(rows), counts["full"], counts["partial"], counts["stub"], ring0)
+	return err
+}

@@ -1,0 +1,10 @@
+package ringcheck
+
+import (
+	"os"
+	"testing"
+
+	"culvert/vmm/leakcheck"
+)
+
+func TestMain(m *testing.M) { os.Exit(leakcheck.Main(m)) }
