@@ -1,8 +1,14 @@
 package shim
 
 import (
+	"sync/atomic"
+	"time"
+
 	"culvert/guest"
+	"culvert/shim/abi"
 	"culvert/shim/sig"
+
+	"golang.org/x/sys/unix"
 )
 
 // Thread is a task. Kernel.mu guards it; the slot is shared with ring 0.
@@ -14,21 +20,22 @@ type Thread struct {
 
 	index int           // of the slot
 	slot  *guest.Thread // in guest RAM: never trust what it holds
-	vcpu  int           // whose hypercall is being served, -1 in a Block goroutine
+	vcpu  int           // whose hypercall is being served, -1 while none is or a goroutine serves it
 
-	mm    *addressSpace // held until ring 0 has left it, after the thread's end too
-	fs    *FSContext    // working directory, root, umask, credentials for files
+	mm    *addressSpace // held until ring 0 has left it, after the thread's exit work too
+	fs    *FSContext    // working directory, root, umask
 	files *FDTable
 	cred  *credentials // what credentials(7) has; replaced, never changed
 
 	// The call being served.
+	call    callState
 	flags   uint64 // abi.Flag* that the reply carries
 	blockFn func(*Waiter) (uint64, error)
-	waiter  *Waiter // not nil while a Block goroutine serves the thread
+	waiter  *Waiter // not nil while a goroutine serves the thread
 	// onInterrupt makes the slow host work of Waiter.Unlocked return.
 	onInterrupt func()
-	// restartFn is what restart_syscall(2) goes on with after ERESTART_RESTARTBLOCK.
-	restartFn func(*Waiter) (uint64, error)
+	// restartFn is what restart_syscall(2) goes on with after ERESTART_RESTARTBLOCK; nil is EINTR.
+	restartFn Handler
 
 	// Signals.
 	mask      sig.Set
@@ -36,17 +43,207 @@ type Thread struct {
 	pending   sig.Queue
 	waitFor   sig.Set // what sigtimedwait wants although it is blocked
 	altstack  sig.Stack
-	sigQueue  Queue // woken whenever a signal is queued for the thread
+	sigQueue  Queue // woken whenever a signal is queued for the thread or its process
+	// The last exception, for signal frames.
+	trap struct{ vector, err, cr2 uint64 }
 
 	// Set by the program for the thread's end.
 	clearTID   uint64 // CLONE_CHILD_CLEARTID
 	robustList uint64
 	pdeathsig  int
 
+	sched  schedParams
 	killed bool // it is to die at the next chance
 	exited bool // its exit work is done; only the slot is still in ring 0's hands
-	usage  usage
+	code   int  // exit status as wait4 stores it, once killed or exited
+	start  time.Time
+	flt    struct{ minor, major int64 }
 }
 
-// K returns the kernel that the thread belongs to.
-func (t *Thread) K() *Kernel { return t.k }
+// findSlot returns a slot that neither shim nor ring 0 uses, or -1. Ring 0 stores abi.StateFree once it has left a
+// dead thread.
+func (k *Kernel) findSlot() int {
+	for n := range k.slots {
+		i := (k.slotHint + n) % len(k.slots)
+		if k.slots[i] == nil && atomic.LoadUint64(&slotAt(k.ram, &k.cfg.Layout, i).State) == abi.StateFree {
+			k.slotHint = i + 1
+			return i
+		}
+	}
+	return -1
+}
+
+// maxTID is the default of /proc/sys/kernel/pid_max on machines of this size.
+const maxTID = 32768
+
+// newTID returns a number that no thread, process, group or session has, or 0.
+func (k *Kernel) newTID() int {
+	for range maxTID {
+		k.lastTID++
+		if k.lastTID >= maxTID {
+			k.lastTID = 300 // RESERVED_PIDS
+		}
+		id := k.lastTID
+		if k.threads[id] == nil && k.processes[id] == nil && k.groups[id] == nil && k.sessions[id] == nil {
+			return id
+		}
+	}
+	return 0
+}
+
+// newThread makes a thread of p that does not run yet. Its slot has the identity words; registers, FPU area, files
+// and memory are the caller's to set before start. EAGAIN if there are too many.
+func (k *Kernel) newThread(p *Process, tid int) (*Thread, error) {
+	if len(k.threads) >= k.cfg.Limits.Processes {
+		return nil, unix.EAGAIN
+	}
+	i := k.findSlot()
+	if i < 0 {
+		return nil, unix.EAGAIN
+	}
+	t := &Thread{
+		k: k, p: p, tid: tid, index: i, slot: slotAt(k.ram, &k.cfg.Layout, i), vcpu: -1, start: time.Now(),
+		altstack: sig.Stack{Flags: sig.SS_DISABLE},
+	}
+	k.slots[i] = t
+	k.threads[tid] = t
+	p.threads[tid] = t
+	k.forks++
+	s := t.slot
+	s.Index = uint64(i)
+	s.TID, s.TGID = uint64(tid), uint64(p.pid)
+	if p.parent != nil {
+		atomic.StoreUint64(&s.PPID, uint64(p.parent.pid))
+	} else {
+		atomic.StoreUint64(&s.PPID, 0)
+	}
+	s.OrigRAX = ^uint64(0)
+	s.TSCIn, s.TSCRun = 0, 0
+	s.Wait = guest.Wait{}
+	atomic.StoreUint64(&s.OnCPU, 0)
+	atomic.StoreUint64(&s.Attn, 0)
+	return t, nil
+}
+
+// discard takes back a thread that was never started.
+func (t *Thread) discard() {
+	delete(t.k.threads, t.tid)
+	delete(t.p.threads, t.tid)
+	t.k.slots[t.index] = nil
+	t.dropFiles()
+	t.dropSpace()
+}
+
+// publishIDs writes what ring 0 answers getuid and the like from.
+func (t *Thread) publishIDs() {
+	c := t.cred
+	t.slot.UID, t.slot.EUID = uint64(c.UID), uint64(c.EUID)
+	t.slot.GID, t.slot.EGID = uint64(c.GID), uint64(c.EGID)
+}
+
+// run makes the thread ready for the first time.
+func (t *Thread) run() {
+	atomic.StoreUint64(&t.slot.State, abi.StateBlocked)
+	t.k.wake(t)
+}
+
+// cpu returns on which vCPU the thread runs or ran last, for getcpu(2) and /proc.
+func (t *Thread) cpu() int {
+	if t.vcpu >= 0 {
+		return t.vcpu
+	}
+	if c := atomic.LoadUint64(&t.slot.OnCPU); c != 0 && c <= uint64(t.k.cfg.NumCPUs) {
+		return int(c - 1)
+	}
+	return 0
+}
+
+// dropFiles gives back descriptors and directories.
+func (t *Thread) dropFiles() {
+	if t.files != nil {
+		t.files.release(t)
+		t.files = nil
+		setSlotFiles(t.slot, 0)
+	}
+}
+
+// kill makes the thread die with the given wait status, at the next chance.
+func (t *Thread) kill(code int) {
+	if t.killed || t.exited {
+		return
+	}
+	t.killed, t.code = true, code
+	t.interrupt()
+}
+
+// killOthers makes every other thread of the process die.
+func (t *Thread) killOthers(code int) {
+	for _, o := range t.p.threads {
+		if o != t {
+			o.kill(code)
+		}
+	}
+}
+
+// exitGroup ends the process with a wait status; the calling thread (nil if there is none) dies in Thread.leave.
+func (p *Process) exitGroup(code int) {
+	if p.exiting {
+		return
+	}
+	p.exiting, p.exitStatus = true, code
+	p.stopped = false
+	for _, t := range p.threads {
+		t.kill(code)
+	}
+	p.contQueue.Wake()
+}
+
+// exit does the work of a thread's end (do_exit): all but the slot and the address space, which ring 0 still has
+// loaded, are given up. It runs once, on the thread's own way.
+func (t *Thread) exit() {
+	k, p := t.k, t.p
+	t.exited = true
+	t.savedMask, t.restartFn = nil, nil
+	t.releaseRobust()
+	t.clearChildTID()
+	p.vforkReleased()
+	t.leaveSpace()
+	t.dropFiles()
+	p.usage.addThread(t)
+	if p.mm != nil && len(p.threads) == 1 {
+		p.usage.maxRSS = max(p.usage.maxRSS, p.mm.Usage().PeakRSS)
+	}
+	t.pdeath()
+	k.discard(&t.pending, ^sig.Set(0))
+	delete(p.threads, t.tid)
+	delete(k.threads, t.tid)
+	if t == p.leader && !p.exiting {
+		p.exitStatus = t.code
+	}
+	// Signals that this thread would have taken are for the others now.
+	p.retarget()
+	p.execQueue.Wake()
+	p.stopComplete()
+	if len(p.threads) == 0 {
+		p.end()
+	}
+}
+
+// bury answers the last hypercall of a dead thread: its slot is ring 0's until that stores abi.StateFree.
+func (k *Kernel) bury(t *Thread) int {
+	k.slots[t.index] = nil
+	t.dropSpace()
+	return abi.ActExit
+}
+
+// clearChildTID stores 0 at the address of set_tid_address(2) and wakes whoever waits there (mm_release).
+func (t *Thread) clearChildTID() {
+	addr := t.clearTID
+	t.clearTID = 0
+	if addr == 0 || t.mm == nil || t.mm.users < 2 {
+		return // nobody else could see it
+	}
+	if t.writeU32(addr, 0) == nil {
+		_, _ = t.k.futexWake(t, addr, false, 1, bitsetAny) // nobody waits there if it fails
+	}
+}

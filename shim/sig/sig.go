@@ -1,11 +1,49 @@
 // Package sig has the parts of signal handling that need neither threads nor a VM: sets, pending queues, and the
-// binary layout of siginfo_t and of the x86-64 signal frame.
+// binary layout of siginfo_t and of the x86-64 signal frame (arch/x86/kernel/signal_64.c, fpu/signal.c).
 package sig
 
-// Number range (include/uapi/asm-generic/signal.h).
+import "math/bits"
+
+// NSIG is the largest signal number; SIGRTMIN the first real-time signal as the kernel counts them
+// (include/uapi/asm-generic/signal.h).
 const (
-	NSIG     = 64 // the largest number
-	SIGRTMIN = 32 // the first real-time signal of the kernel
+	NSIG     = 64
+	SIGRTMIN = 32
+)
+
+// Numbers of x86-64 (arch/x86/include/uapi/asm/signal.h).
+const (
+	SIGHUP = 1 + iota
+	SIGINT
+	SIGQUIT
+	SIGILL
+	SIGTRAP
+	SIGABRT
+	SIGBUS
+	SIGFPE
+	SIGKILL
+	SIGUSR1
+	SIGSEGV
+	SIGUSR2
+	SIGPIPE
+	SIGALRM
+	SIGTERM
+	SIGSTKFLT
+	SIGCHLD
+	SIGCONT
+	SIGSTOP
+	SIGTSTP
+	SIGTTIN
+	SIGTTOU
+	SIGURG
+	SIGXCPU
+	SIGXFSZ
+	SIGVTALRM
+	SIGPROF
+	SIGWINCH
+	SIGIO
+	SIGPWR
+	SIGSYS
 )
 
 // Set is a sigset_t: bit n-1 is signal n.
@@ -20,20 +58,61 @@ func Of(sigs ...int) Set {
 	return s
 }
 
-// Has reports whether n is in the set.
+// Has reports whether n, 1 to NSIG, is in the set.
 func (s Set) Has(n int) bool { return s>>(n-1)&1 != 0 }
 
-// Stack is a stack_t: the alternate signal stack.
+// next is next_signal: faults first, then the lowest number; 0 if the set is empty.
+func (s Set) next() int {
+	if f := s & Synchronous; f != 0 {
+		s = f
+	}
+	if s == 0 {
+		return 0
+	}
+	return bits.TrailingZeros64(uint64(s)) + 1
+}
+
+// Sets of kernel/signal.c and include/linux/signal.h.
+const (
+	// Unblockable can neither be blocked, caught nor ignored.
+	Unblockable Set = 1<<(SIGKILL-1) | 1<<(SIGSTOP-1)
+	// Synchronous are what faults raise.
+	Synchronous Set = 1<<(SIGSEGV-1) | 1<<(SIGBUS-1) | 1<<(SIGILL-1) | 1<<(SIGTRAP-1) | 1<<(SIGFPE-1) | 1<<(SIGSYS-1)
+	// Stops stop a process by default, Ignored are ignored by default.
+	Stops   Set = 1<<(SIGSTOP-1) | 1<<(SIGTSTP-1) | 1<<(SIGTTIN-1) | 1<<(SIGTTOU-1)
+	Ignored Set = 1<<(SIGCONT-1) | 1<<(SIGCHLD-1) | 1<<(SIGWINCH-1) | 1<<(SIGURG-1)
+	// Dumps terminate with a core dump by default.
+	Dumps Set = 1<<(SIGQUIT-1) | 1<<(SIGILL-1) | 1<<(SIGTRAP-1) | 1<<(SIGABRT-1) | 1<<(SIGFPE-1) | 1<<(SIGSEGV-1) |
+		1<<(SIGBUS-1) | 1<<(SIGSYS-1) | 1<<(SIGXCPU-1) | 1<<(SIGXFSZ-1)
+)
+
+// Flags of a stack_t (include/uapi/linux/signal.h).
+const (
+	SS_ONSTACK    = 1
+	SS_DISABLE    = 2
+	SS_AUTODISARM = 1 << 31
+)
+
+// Stack is a stack_t, the alternate signal stack; Size 0 is none.
 type Stack struct {
 	SP    uint64
-	Flags uint32
+	Flags uint32 // as sigaltstack(2) was given them
 	Size  uint64
 }
 
-// Queue holds pending signals.
-type Queue struct {
-	set Set
-}
+// contains is __on_sig_stack.
+func (s Stack) contains(sp uint64) bool { return sp > s.SP && sp-s.SP <= s.Size }
 
-// Set returns which signals are pending.
-func (q *Queue) Set() Set { return q.set }
+// On is on_sig_stack: whether a thread with that stack pointer runs on the stack.
+func (s Stack) On(sp uint64) bool { return s.Flags&SS_AUTODISARM == 0 && s.contains(sp) }
+
+// State is sas_ss_flags: SS_DISABLE, SS_ONSTACK or 0.
+func (s Stack) State(sp uint64) uint32 {
+	switch {
+	case s.Size == 0:
+		return SS_DISABLE
+	case s.On(sp):
+		return SS_ONSTACK
+	}
+	return 0
+}

@@ -1,0 +1,236 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+
+	"culvert/guest"
+	"culvert/shim/abi"
+
+	"golang.org/x/sys/unix"
+)
+
+// Call serves the hypercall of a vCPU: it copies the request once, checks the copy and writes the reply. KindIdle and
+// KindDie are the machine's own business and refused here. It may run on several vCPUs' threads at once.
+func (k *Kernel) Call(vcpu int, call *guest.Call) {
+	req := *call
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	call.Action, call.Ret, call.Flags = abi.ActBlock, 0, 0
+	if k.ended {
+		return
+	}
+	defer k.guard()
+	t, err := k.caller(vcpu, &req)
+	if err != nil {
+		k.fail(err)
+		return
+	}
+	if t.waiter != nil {
+		// Woken early, with its call still being served: it goes on waiting.
+		return
+	}
+	t.vcpu, t.flags = vcpu, 0
+	k.serving.Store(int32(vcpu))
+	atomic.StoreUint64(&t.slot.Attn, 0)
+	action, ret := k.serve(t, &req)
+	k.serving.Store(-1)
+	t.vcpu = -1
+	if k.ended {
+		return
+	}
+	if action == abi.ActReturn && t.signalPending() {
+		// Not every answer goes through Thread.leave: the thread comes back for it.
+		atomic.StoreUint64(&t.slot.Attn, 1)
+	}
+	k.memory.Reap()
+	k.refill(vcpu)
+	call.Action, call.Ret, call.Flags = uint64(action), ret, t.flags
+}
+
+// guard turns a panic of a handler into the VM's end: a fault of this program must not take the host down.
+func (k *Kernel) guard() {
+	if r := recover(); r != nil {
+		k.fail(fmt.Errorf("internal error, please report it: %v\n%s", r, debug.Stack()))
+	}
+}
+
+// caller checks who makes the request.
+func (k *Kernel) caller(vcpu int, req *guest.Call) (*Thread, error) {
+	switch {
+	case vcpu < 0 || vcpu >= k.cfg.NumCPUs:
+		return nil, fmt.Errorf("shim: a call of vCPU %d, but there are %d", vcpu, k.cfg.NumCPUs)
+	case req.Version != abi.Version:
+		return nil, &HostileError{fmt.Sprintf("hypercall page of version %d, not %d", req.Version, abi.Version)}
+	case req.Kind == abi.KindNote && (req.NR == abi.NoteRelease || req.NR == abi.NotePipe):
+		// These may come from a vCPU between two threads; the thread named is only who is charged.
+	case req.Kind != abi.KindSyscall && req.Kind != abi.KindFault && req.Kind != abi.KindNote:
+		return nil, &HostileError{fmt.Sprintf("hypercall of unknown kind %d", req.Kind)}
+	}
+	if req.Thread >= uint64(len(k.slots)) || k.slots[req.Thread] == nil {
+		return nil, &HostileError{fmt.Sprintf("hypercall of thread slot %d, which is not in use", req.Thread)}
+	}
+	t := k.slots[req.Thread]
+	if t.waiter != nil && (req.Kind != abi.KindNote || req.NR != abi.NoteAttention) {
+		return nil, &HostileError{fmt.Sprintf("hypercall of thread slot %d, which is blocked", req.Thread)}
+	}
+	if t.vcpu >= 0 {
+		return nil, &HostileError{fmt.Sprintf("hypercall of thread slot %d, which makes another one", req.Thread)}
+	}
+	return t, nil
+}
+
+// serve dispatches a request of t. ret is the reply's Ret.
+func (k *Kernel) serve(t *Thread, req *guest.Call) (action int, ret uint64) {
+	if t.exited {
+		return k.bury(t), 0
+	}
+	switch req.Kind {
+	case abi.KindSyscall:
+		return t.syscall(req.NR, Args(req.Args)), 0
+	case abi.KindFault:
+		return t.fault(req)
+	}
+	switch req.NR {
+	case abi.NoteAttention:
+		return t.attention(), 0
+	case abi.NoteRelease:
+		k.fileReleased(req.Args[0])
+	case abi.NotePipe:
+		k.pipeChanged(req.Args[0])
+	case abi.NoteYield, abi.NoteStarted:
+	case abi.NoteSIGPIPE:
+		k.send(t.p, t, sigUser(unix.SIGPIPE, t))
+		t.slot.RAX = errnoResult(unix.EPIPE)
+		return t.leave(nil), 0
+	default:
+		k.fail(&HostileError{fmt.Sprintf("unknown note %d", req.NR)})
+	}
+	return abi.ActReturn, 0
+}
+
+// syscall runs a handler.
+func (t *Thread) syscall(nr uint64, a Args) int {
+	t.call = callState{nr: nr, active: true}
+	var ret uint64
+	var err error
+	if nr < numSyscalls && t.k.calls[nr] != nil {
+		t.k.forwarded[nr].Add(1)
+		ret, err = t.k.calls[nr].Handler(t, a)
+	} else {
+		t.k.countUnknown(nr)
+		err = unix.ENOSYS
+	}
+	return t.complete(ret, err)
+}
+
+// callState is the system call that a thread is in.
+type callState struct {
+	nr      uint64
+	active  bool
+	restart restart // not 0: the call was interrupted, delivery decides how it goes on
+}
+
+// complete ends a handler that ran on the vCPU's thread.
+func (t *Thread) complete(ret uint64, err error) int {
+	if err == errBlock {
+		fn := t.blockFn
+		t.blockFn = nil
+		t.startBlock(fn)
+		return abi.ActBlock
+	}
+	t.setResult(ret, err)
+	return t.leave(nil)
+}
+
+// startBlock hands t to a goroutine that runs fn. The record is in the slot before the goroutine can run.
+func (t *Thread) startBlock(fn func(*Waiter) (uint64, error)) {
+	w := newWaiter(t)
+	t.waiter = w
+	atomic.StoreUint64(&t.slot.Wait.Kind, abi.WaitShim)
+	t.k.blocked.Add(1)
+	go t.runBlocked(w, fn)
+}
+
+// runBlocked completes a blocked call and wakes the thread.
+func (t *Thread) runBlocked(w *Waiter, fn func(*Waiter) (uint64, error)) {
+	k := t.k
+	defer k.blocked.Done()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	defer k.guard()
+	ret, err := fn(w)
+	if k.ended {
+		return
+	}
+	t.setResult(ret, err)
+	action := t.leave(w)
+	if k.ended {
+		return
+	}
+	t.waiter = nil
+	if action == abi.ActExit {
+		// Ring 0 takes the thread once more and is told so by the answer to its NoteAttention.
+		atomic.StoreUint64(&t.slot.Attn, 1)
+	}
+	atomic.StoreUint64(&t.slot.Wait.Kind, abi.WaitNone)
+	k.wake(t)
+}
+
+// setResult stores what a call returns. An error that is no errno is a fault of this program.
+func (t *Thread) setResult(ret uint64, err error) {
+	var re restart
+	var errno unix.Errno
+	switch {
+	case err == nil:
+		t.slot.RAX = ret
+	case err == errNoReturn || err == errKilled:
+	case errors.As(err, &errno):
+		t.slot.RAX = errnoResult(errno)
+	case errors.As(err, &re):
+		t.call.restart = re
+		t.slot.RAX = errnoResult(unix.EINTR)
+	default:
+		panic(fmt.Sprintf("system call %d returned %q, which is no errno", t.call.nr, err))
+	}
+}
+
+// errnoResult is an errno as a call's result.
+func errnoResult(e unix.Errno) uint64 { return -uint64(e) }
+
+// interrupt makes a running or ready thread visit the shim soon, and a waiting one look whether it still may wait.
+func (t *Thread) interrupt() {
+	switch {
+	case t.exited || t.vcpu >= 0:
+		// Gone, or being served: it looks by itself before it returns to ring 3.
+		return
+	case t.waiter != nil:
+		t.waiter.signal()
+		if t.onInterrupt != nil {
+			t.onInterrupt()
+		}
+		return
+	}
+	atomic.StoreUint64(&t.slot.Attn, 1)
+	// Blocked in ring 0, or about to be.
+	t.k.wake(t)
+	if cpu := atomic.LoadUint64(&t.slot.OnCPU); cpu != 0 && cpu <= uint64(t.k.cfg.NumCPUs) {
+		t.k.machine.Kick(int(cpu - 1))
+	}
+}
+
+// wake makes t ready and finds an idle vCPU for it.
+func (k *Kernel) wake(t *Thread) {
+	if guest.Wake(k.vm, t.slot) {
+		k.pickIdle()
+	}
+}
+
+// pickIdle lets an idle vCPU, if there is one, look for ready threads.
+func (k *Kernel) pickIdle() {
+	if v := guest.PickIdle(k.vm); v >= 0 && v < k.cfg.NumCPUs {
+		k.machine.WakeIdle(v)
+	}
+}

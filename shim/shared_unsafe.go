@@ -1,0 +1,64 @@
+package shim
+
+import (
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+
+	"culvert/guest"
+	"culvert/shim/abi"
+)
+
+// structAt returns the struct of type T at a guest-physical address. Sound because the address comes from a Layout
+// that checkLayout accepted: page-aligned or a multiple of T's size from such an address, and inside RAM, which lives
+// as long as the Kernel.
+func structAt[T any](ram []byte, a abi.GPA) *T {
+	var t T
+	_ = ram[a : uint64(a)+uint64(unsafe.Sizeof(t))]
+	return (*T)(unsafe.Pointer(&ram[a]))
+}
+
+// slotAt returns slot i of the thread table.
+func slotAt(ram []byte, l *Layout, i int) *guest.Thread {
+	return structAt[guest.Thread](ram, l.Threads+abi.GPA(i*abi.ThreadSize))
+}
+
+// checkLayout refuses a Layout with which host pointers would leave RAM.
+func checkLayout(ram []byte, l *Layout) error {
+	if unsafe.Sizeof(guest.Thread{}) != abi.ThreadSize {
+		return fmt.Errorf("shim: guest.Thread has %d bytes, not %d", unsafe.Sizeof(guest.Thread{}), abi.ThreadSize)
+	}
+	size := uint64(len(ram))
+	for _, area := range []struct {
+		what  string
+		start abi.GPA
+		bytes uint64
+	}{
+		{"VM page", l.VMPage, uint64(unsafe.Sizeof(guest.VM{}))},
+		{"thread table", l.Threads, uint64(max(l.NumThreads, 0)) * abi.ThreadSize},
+		{"open-file table", l.Files, uint64(max(l.NumFiles, 0)) * uint64(unsafe.Sizeof(guest.File{}))},
+		{"reference counts", l.Refs, size / abi.PageSize * 4},
+	} {
+		if area.start&abi.PageMask != 0 || uint64(area.start) > size || area.bytes > size-uint64(area.start) {
+			return fmt.Errorf("shim: the %s (%d bytes at %#x) is not page-aligned inside the %d bytes of RAM",
+				area.what, area.bytes, area.start, size)
+		}
+	}
+	if l.NumThreads < 1 || l.NumThreads > abi.MaxThreads {
+		return fmt.Errorf("shim: %d thread slots, not 1 to %d", l.NumThreads, abi.MaxThreads)
+	}
+	if l.XSaveSize < 512 || l.XSaveSize > abi.ThreadSize-guest.XSaveOffset || l.XCR0 != 0 && l.XSaveSize < 576 {
+		return fmt.Errorf("shim: an FPU area of %d bytes does not fit a thread slot", l.XSaveSize)
+	}
+	return nil
+}
+
+// setSlotSpace and setSlotFiles store guest addresses in a slot's pointer words: ring 0 dereferences them, the host
+// must not see them as pointers of its own.
+func setSlotSpace(s *guest.Thread, a abi.GVA) {
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(&s.Space)), uint64(a))
+}
+
+func setSlotFiles(s *guest.Thread, a uint64) {
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(&s.Files)), a)
+}
