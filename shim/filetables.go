@@ -1,0 +1,9 @@
+package shim
+
+import "slices"
+
+// fileCalls are the rows of the system calls on files.
+func fileCalls() []Syscall {
+	return slices.Concat(ioCalls(), openCalls(), statCalls(), dirCalls(), attrCalls(), fcntlCalls(), pipeCalls(), pollCalls(),
+		fileMiscCalls())
+}

@@ -1,0 +1,356 @@
+package shim
+
+import (
+	"math/bits"
+	"runtime"
+	"sync/atomic"
+
+	"culvert/pipes"
+	"culvert/shim/abi"
+	"culvert/shim/vfs"
+
+	"golang.org/x/sys/unix"
+)
+
+// pipe is a pipe or FIFO whose words and bytes lie in guest RAM, where ring 0 reads and writes without the shim. The
+// shim makes and frees it, serves the calls that ring 0 forwards, and watches it for its own sleepers through the
+// HostWatch word: while that is set, ring 0 tells of each event by NotePipe.
+type pipe struct {
+	k       *Kernel
+	end     pipes.End
+	gpa     abi.GPA // of the pipes.Pipe, a frame of its own
+	ring    abi.GPA
+	pages   uint64 // of the ring
+	uid     uint32 // whose pages they are
+	users   int    // descriptions, and opens that wait for a partner
+	fifo    vfs.Inode
+	inode   *anonInode // of an anonymous pipe
+	waiters readiness
+	opens   Queue // opens that wait for the other end
+	// Tail and Head as they were when the shim last looked: what a note of ring 0 is about.
+	tail, head uint64
+}
+
+// pipeFile is a description of one end of a pipe, or of both.
+type pipeFile struct {
+	p     *pipe
+	ends  uint64 // pipes.ReadEnd, pipes.WriteEnd
+	since uint64 // see pipes.Pipe.Readiness
+}
+
+// fifoKey is the key under which a FIFO's pipe is attached to its inode while anybody has it open.
+type fifoKey struct{}
+
+// pipeAccounts counts the pages of all pipes, by user and in all (pipe-user-pages-soft).
+type pipeAccounts struct {
+	byUser map[uint32]uint64
+	total  uint64
+}
+
+// pipeLimits are Linux's, with the VM's own bound on all pipes together, which holds for root too.
+func (k *Kernel) pipeLimits() pipes.Limits {
+	l := pipes.DefaultLimits()
+	l.SoftPage = min(l.SoftPage, uint64(k.cfg.Limits.PipeBytes)/abi.PageSize)
+	return l
+}
+
+// charge moves n pages, which may be negative, to the user's account.
+func (k *Kernel) charge(uid uint32, n int64) {
+	if k.pipePages.byUser == nil {
+		k.pipePages.byUser = make(map[uint32]uint64)
+	}
+	k.pipePages.total += uint64(n)
+	k.pipePages.byUser[uid] += uint64(n)
+	if k.pipePages.byUser[uid] == 0 {
+		delete(k.pipePages.byUser, uid)
+	}
+}
+
+// newPipe makes a pipe without ends, for the user of t. ENFILE if the VM has too much memory in pipes.
+func (k *Kernel) newPipe(t *Thread) (*pipe, error) {
+	uid := t.cred.UID
+	pages := k.pipeLimits().NewPipe(k.pipePages.total, false)
+	// A full VM still makes small pipes, up to twice its bound.
+	if pages == 0 || k.pipePages.total+pages > 2*uint64(k.cfg.Limits.PipeBytes)/abi.PageSize {
+		return nil, unix.ENFILE
+	}
+	p := &pipe{k: k, uid: uid, pages: pages}
+	var err error
+	if p.gpa, err = k.memory.AllocBlock(0); err != nil {
+		return nil, unix.ENOMEM
+	}
+	if p.ring, err = k.allocRing(pages); err != nil {
+		k.freeBlock(p.gpa)
+		return nil, unix.ENOMEM
+	}
+	k.charge(uid, int64(pages))
+	size := pages * abi.PageSize
+	p.end = pipes.End{
+		Pipe:  structAt[pipes.Pipe](k.ram, p.gpa),
+		Ring:  k.ram[p.ring : uint64(p.ring)+size],
+		Pause: runtime.Gosched,
+	}
+	pipes.Init(p.end.Pipe, uint64(abi.DirectBase)+uint64(p.ring), size)
+	return p, nil
+}
+
+// allocRing takes a ring of contiguous frames.
+func (k *Kernel) allocRing(pages uint64) (abi.GPA, error) {
+	order := 0
+	for 1<<order < pages {
+		order++
+	}
+	return k.memory.AllocBlock(order)
+}
+
+// freeBlock gives guest memory back. It was allocated here, so a refusal is a fault of this program.
+func (k *Kernel) freeBlock(gpa abi.GPA) {
+	if err := k.memory.FreeBlock(gpa); err != nil {
+		panic("shim: " + err.Error())
+	}
+}
+
+// free gives the pipe's memory back: nobody in ring 0 can reach it, since no open file names it.
+func (p *pipe) free() {
+	p.k.charge(p.uid, -int64(p.pages))
+	p.k.freeBlock(p.ring)
+	p.k.freeBlock(p.gpa)
+	if p.fifo != nil {
+		p.fifo.Detach(fifoKey{})
+	}
+}
+
+// drop gives back one use of the pipe.
+func (p *pipe) drop() {
+	p.users--
+	if p.users == 0 {
+		p.free()
+	}
+}
+
+// corrupt ends the VM: the words in guest memory name bytes outside the ring.
+func (p *pipe) corrupt(err error) error {
+	p.k.fail(err)
+	return errKilled
+}
+
+// obey carries out what an operation of the host asks for: it wakes ring 0's sleepers and the shim's own.
+func (p *pipe) obey(w pipes.Wake) {
+	k, q := p.k, p.end.Pipe
+	for _, slot := range [...]int64{w.Reader, w.Writer} {
+		if slot >= 0 {
+			k.wakeSlot(slot)
+		}
+	}
+	var sets []*pipes.WaitSet
+	switch {
+	case w.Flags&pipes.WakeAll != 0:
+		sets = []*pipes.WaitSet{&q.RWait, &q.WWait, &q.PWait}
+		p.opens.Wake()
+	case w.Flags&pipes.WakePollers != 0:
+		sets = []*pipes.WaitSet{&q.PWait}
+	}
+	for _, s := range sets {
+		for i := range uint64(pipes.SetWords) {
+			for set := s.TakeWord(i); set != 0; set &= set - 1 {
+				k.wakeSlot(int64(i*64) + int64(bits.TrailingZeros64(set)))
+			}
+		}
+	}
+	if w.Flags&pipes.WakeAll != 0 {
+		w.Events |= pipes.POLLHUP | pipes.POLLERR
+	}
+	p.changed(uint32(w.Events))
+}
+
+// changed tells the shim's own sleepers and pollers of events and of what has moved since the shim last looked, and
+// stops the notes if nobody is left to tell. Each write is an edge, and so is each read that may have made room.
+func (p *pipe) changed(events uint32) {
+	tail, head := p.moved()
+	if tail {
+		events |= pipes.POLLIN | pipes.POLLRDNORM
+	}
+	if head {
+		events |= pipes.POLLOUT | pipes.POLLWRNORM
+	}
+	if events != 0 {
+		p.waiters.notify(events)
+	}
+	if !p.waiters.watched() {
+		atomic.StoreUint64(&p.end.Pipe.HostWatch, 0)
+	}
+}
+
+// moved reports which ends of the contents have moved since the last call.
+func (p *pipe) moved() (tail, head bool) {
+	t, h := atomic.LoadUint64(&p.end.Pipe.Tail), atomic.LoadUint64(&p.end.Pipe.Head)
+	tail, head = t != p.tail, h != p.head
+	p.tail, p.head = t, h
+	return tail, head
+}
+
+// wakeSlot wakes the thread in a slot, as a wait set in guest memory names it.
+func (k *Kernel) wakeSlot(slot int64) {
+	if slot < int64(len(k.slots)) && k.slots[slot] != nil {
+		k.wake(k.slots[slot])
+	}
+}
+
+// pipeChanged serves NotePipe: ring 0 changed the readiness of the pipe that open file index is an end of.
+func (k *Kernel) pipeChanged(index uint64) {
+	if index >= uint64(len(k.files.open)) || k.files.open[index] == nil {
+		return
+	}
+	if f, ok := k.files.open[index].impl.(*pipeFile); ok {
+		f.p.changed(0)
+	}
+}
+
+func (f *pipeFile) ringFile() (kind, obj uint64) {
+	return abi.FilePipe, uint64(abi.DirectBase) + uint64(f.p.gpa)
+}
+
+func (f *pipeFile) poll() uint32 { return uint32(f.p.end.Pipe.Readiness(f.ends, f.since)) }
+
+// ready also makes ring 0 tell of events from now on.
+func (f *pipeFile) ready() *readiness {
+	if atomic.SwapUint64(&f.p.end.Pipe.HostWatch, 1) == 0 {
+		f.p.moved()
+	}
+	return &f.p.waiters
+}
+
+func (f *pipeFile) release() {
+	if f.ends&pipes.ReadEnd != 0 {
+		f.p.obey(f.p.end.Pipe.CloseReader())
+	}
+	if f.ends&pipes.WriteEnd != 0 {
+		f.p.obey(f.p.end.Pipe.CloseWriter())
+	}
+	f.p.drop()
+}
+
+// read takes what is there: of packets one, and of bytes as many as fit.
+func (f *pipeFile) read(c *ioCall) error {
+	for c.left > 0 {
+		a, b, st, err := f.p.end.BeginRead(uint64(c.left))
+		if err != nil {
+			return f.p.corrupt(err)
+		}
+		switch {
+		case st == pipes.OK:
+		case st == pipes.EOF || st == pipes.WouldBlock && c.done > 0:
+			return nil
+		case st == pipes.WouldBlock:
+			return errWait
+		default:
+			return errBusy
+		}
+		n, fault := c.put(a)
+		if fault == nil {
+			var m int
+			m, fault = c.put(b)
+			n += m
+		}
+		w := f.p.end.Pipe.EndRead(uint64(n))
+		f.p.obey(w)
+		if fault != nil || w.Flags&pipes.More == 0 {
+			return fault
+		}
+	}
+	return nil
+}
+
+// write puts everything in, waiting for room; a write of at most PIPE_BUF bytes goes in as one piece.
+func (f *pipeFile) write(c *ioCall) error {
+	mode := pipes.ModeOf(uint64(c.done+c.left), uint64(c.f.flags))
+	for c.left > 0 {
+		a, b, st, err := f.p.end.BeginWrite(uint64(c.left), mode)
+		if err != nil {
+			return f.p.corrupt(err)
+		}
+		switch st {
+		case pipes.OK:
+		case pipes.EPIPE:
+			c.t.raise(unix.SIGPIPE)
+			return unix.EPIPE
+		case pipes.WouldBlock:
+			return errWait
+		default:
+			return errBusy
+		}
+		n, fault := c.get(a)
+		if fault == nil {
+			var m int
+			m, fault = c.getFrom(n, b)
+			n += m
+		}
+		if fault != nil && mode != pipes.Stream {
+			n = 0 // a record goes in whole or not at all
+		}
+		f.p.obey(f.p.end.Pipe.EndWrite(uint64(n), mode))
+		c.advance(n)
+		if fault != nil {
+			return fault
+		}
+	}
+	return nil
+}
+
+// stat is the inode's: of a FIFO it has a name.
+func (f *pipeFile) stat() (vfs.Stat, error) {
+	if f.p.fifo != nil {
+		return f.p.fifo.Stat()
+	}
+	return f.p.inode.Stat()
+}
+
+// ioctl knows FIONREAD, on both ends.
+func (f *pipeFile) ioctl(t *Thread, of *OpenFile, req uint32, arg uint64) (uint64, error) {
+	if req != fionread {
+		return 0, unix.ENOTTY
+	}
+	return t.retryBusy(func() (uint64, error) {
+		n, st := f.p.end.Pipe.Bytes(f.p.end.Pause)
+		if st != pipes.OK {
+			return 0, errBusy
+		}
+		return 0, t.writeU32(arg, uint32(min(n, pipes.MaxSize)))
+	}, of)
+}
+
+// setSize is F_SETPIPE_SZ: it answers the size granted.
+func (f *pipeFile) setSize(arg uint32) (uint64, error) {
+	p, k := f.p, f.p.k
+	old := uint32(p.pages * abi.PageSize)
+	size, errno := k.pipeLimits().Resize(arg, old, k.pipePages.total, false)
+	if errno != 0 {
+		return 0, unix.Errno(errno)
+	}
+	if size == old {
+		return uint64(size), nil
+	}
+	pages := uint64(size) / abi.PageSize
+	ring, err := k.allocRing(pages)
+	if err != nil {
+		return 0, unix.ENOMEM
+	}
+	from, to, st := p.end.Pipe.BeginResize(uint64(size), p.end.Pause)
+	if st != pipes.OK {
+		k.freeBlock(ring)
+		if st == pipes.EBUSY {
+			return 0, unix.EBUSY
+		}
+		return 0, errBusy
+	}
+	next := k.ram[ring : uint64(ring)+uint64(size)]
+	if err := pipes.CopySpan(next, to, p.end.Ring, from); err != nil {
+		return 0, p.corrupt(err)
+	}
+	w := p.end.Pipe.EndResize(uint64(size), uint64(abi.DirectBase)+uint64(ring))
+	k.freeBlock(p.ring)
+	k.charge(p.uid, int64(pages)-int64(p.pages))
+	p.ring, p.pages, p.end.Ring = ring, pages, next
+	p.obey(w)
+	return uint64(size), nil
+}
