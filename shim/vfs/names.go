@@ -2,8 +2,8 @@ package vfs
 
 import "golang.org/x/sys/unix"
 
-// newName walks to where a name is to be made and checks that it is free
-// (fs/namei.c, filename_create). Preconditions: ns.mu is held.
+// newName walks to where a name is to be made and checks that it is free, not
+// yet whether the caller may make it (fs/namei.c, filename_create). Preconditions: ns.mu is held.
 func (ns *Namespace) newName(c *Context, at Path, name string, isDir bool) (*walker, error) {
 	w, err := ns.walker(c, at, name, 0)
 	if err != nil {
@@ -26,7 +26,7 @@ func (ns *Namespace) newName(c *Context, at Path, name string, isDir bool) (*wal
 	if w.cur.MountFlags()&MountReadOnly != 0 {
 		return nil, unix.EROFS
 	}
-	return w, mayCreate(c.Cred, w.cur)
+	return w, nil
 }
 
 // Mkdir is mkdirat(2).
@@ -67,12 +67,12 @@ func (ns *Namespace) Mknod(c *Context, at Path, name string, mode uint32, dev ui
 	if err != nil {
 		return Path{}, err
 	}
-	if t := mode & unix.S_IFMT; t == unix.S_IFCHR || t == unix.S_IFBLK {
-		return Path{}, unix.EPERM
-	}
 	n, err := born(c, w.cur, mode, dev)
 	if err != nil {
 		return Path{}, err
+	}
+	if t := mode & unix.S_IFMT; t == unix.S_IFCHR || t == unix.S_IFBLK {
+		return Path{}, unix.EPERM
 	}
 	inode, err := w.cur.Inode().Create(c, w.last, n)
 	if err != nil {
@@ -132,6 +132,12 @@ func (ns *Namespace) Link(c *Context, oldAt Path, oldName string, newAt Path, ne
 	}
 	if old.mount != w.cur.mount {
 		return unix.EXDEV
+	}
+	if err := mayLink(c.Cred, old.Inode()); err != nil {
+		return err
+	}
+	if err := mayCreate(c.Cred, w.cur); err != nil {
+		return err
 	}
 	if old.Inode().Type() == unix.S_IFDIR {
 		return unix.EPERM

@@ -93,8 +93,25 @@ func mayDelete(c *Cred, dir Path, victim Inode, wantDir bool) error {
 	return nil
 }
 
-// born returns the attributes of a new object in dir (fs/inode.c,
-// inode_init_owner): a set-group-ID directory gives its group to what is made
+// mayLink decides whether c may give an inode another name: what c does not own
+// must be a plain file that c can read and write. So is Linux with
+// fs.protected_hardlinks, as distributions set it (fs/namei.c, may_linkat).
+func mayLink(c *Cred, i Inode) error {
+	st, err := i.Stat()
+	if err != nil {
+		return err
+	}
+	safe := st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&unix.S_ISUID == 0 &&
+		st.Mode&(unix.S_ISGID|unix.S_IXGRP) != unix.S_ISGID|unix.S_IXGRP &&
+		allow(c, &st, mayRead|mayWrite) == nil
+	if !safe && !c.owns(&st) {
+		return unix.EPERM
+	}
+	return nil
+}
+
+// born decides whether c may make an object in dir, and returns its attributes
+// (fs/inode.c, inode_init_owner): a set-group-ID directory gives its group to what is made
 // in it and the bit to directories.
 func born(c *Context, dir Path, mode uint32, rdev uint64) (CreateAttr, error) {
 	n := CreateAttr{
@@ -102,6 +119,9 @@ func born(c *Context, dir Path, mode uint32, rdev uint64) (CreateAttr, error) {
 		UID:  c.Cred.FSUID,
 		GID:  c.Cred.FSGID,
 		Rdev: rdev,
+	}
+	if err := mayCreate(c.Cred, dir); err != nil {
+		return n, err
 	}
 	perm := mode & 0o7777
 	if n.Mode == unix.S_IFDIR {
