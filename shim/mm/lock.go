@@ -101,8 +101,14 @@ func (s *Space) lockRange(start, end uint64, set, clear vmaFlags) error {
 	return err
 }
 
-// unlockRange takes locks off a range whose areas exist.
-func (s *Space) unlockRange(start, end uint64) { _ = s.lockRange(start, end, 0, fLocked|fLockOnFault) }
+// unlockArea takes the lock off the area at addr.
+func (s *Space) unlockArea(addr uint64) {
+	v := s.at(addr)
+	s.account(v, v.len(), false)
+	v.flags &^= fLocked | fLockOnFault
+	s.account(v, v.len(), true)
+	s.mergeRange(v.start, v.end)
+}
 
 // Mlockall locks what is mapped, what will be mapped, or both.
 func (s *Space) Mlockall(flags uint32) error {

@@ -166,7 +166,7 @@ func (s *Space) advisePopulate(start, end uint64, write bool) error {
 		switch {
 		case v == nil:
 			return unix.ENOMEM
-		case write && v.prot&protWrite == 0, v.prot == 0:
+		case write && v.prot&protWrite == 0, !write && v.prot&protRead == 0:
 			return unix.EINVAL
 		}
 		code := uint64(abi.PFUser)

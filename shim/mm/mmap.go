@@ -21,11 +21,10 @@ type MmapArgs struct {
 	Special string
 }
 
-// Flags that MAP_SHARED_VALIDATE knows (LEGACY_MAP_MASK of include/linux/mman.h), MAP_SYNC aside.
+// Flags that MAP_SHARED_VALIDATE knows: LEGACY_MAP_MASK of include/linux/mman.h.
 const legacyFlags = unix.MAP_SHARED | unix.MAP_PRIVATE | unix.MAP_FIXED | unix.MAP_ANONYMOUS | unix.MAP_DENYWRITE |
 	unix.MAP_EXECUTABLE | unix.MAP_GROWSDOWN | unix.MAP_LOCKED | unix.MAP_NORESERVE | unix.MAP_POPULATE |
-	unix.MAP_NONBLOCK | unix.MAP_STACK | unix.MAP_HUGETLB | unix.MAP_32BIT | unix.MAP_FIXED_NOREPLACE |
-	hugeSizeMask
+	unix.MAP_NONBLOCK | unix.MAP_STACK | unix.MAP_HUGETLB | unix.MAP_32BIT | (abi.HugeShift|l3Shift)<<hugeSizeShift
 
 const (
 	hugeSizeShift = 26 // MAP_HUGE_SHIFT
@@ -130,7 +129,7 @@ func hugetlbError(a MmapArgs) error {
 func mapType(a MmapArgs, v *vma) error {
 	kind := a.Flags & unix.MAP_TYPE
 	if a.Object != nil && kind == unix.MAP_SHARED_VALIDATE && a.Flags&^uint32(legacyFlags) != 0 {
-		return unix.EOPNOTSUPP // MAP_SYNC included: there is no DAX
+		return unix.EOPNOTSUPP
 	}
 	switch {
 	case kind != unix.MAP_PRIVATE && kind != unix.MAP_SHARED && (kind != unix.MAP_SHARED_VALIDATE || a.Object == nil):
@@ -151,6 +150,8 @@ func mapType(a MmapArgs, v *vma) error {
 		return unix.EPERM
 	case v.flags&fGrowsDown != 0:
 		return unix.EINVAL
+	case a.Flags&unix.MAP_SYNC != 0:
+		return unix.EOPNOTSUPP // ext4_file_mmap without DAX
 	}
 	if a.NoExec {
 		v.max &^= protExec

@@ -43,14 +43,19 @@ func (s *Space) Mprotect(addr, n uint64, prot uint32) error {
 		return unix.EINVAL // no area grows up on x86-64
 	}
 	g := gather{s: s}
-	err = s.protect(addr, end, uint8(prot&protAll), &g)
+	var locked [][2]uint64
+	err = s.protect(addr, end, uint8(prot&protAll), &g, &locked)
 	g.finish()
 	s.mergeRange(addr, end)
+	for _, r := range locked {
+		_ = s.populate(r[0], r[1], false) // what fails here fails again when it is touched
+	}
 	return err
 }
 
-// protect changes area after area of [addr, end).
-func (s *Space) protect(addr, end uint64, prot uint8, g *gather) error {
+// protect changes area after area of [addr, end). It appends to locked what is private, locked and became writable:
+// mprotect_fixup has such pages copied at once.
+func (s *Space) protect(addr, end uint64, prot uint8, g *gather, locked *[][2]uint64) error {
 	for addr < end {
 		i := s.find(addr)
 		if i == len(s.vmas) || s.vmas[i].start > addr {
@@ -80,6 +85,9 @@ func (s *Space) protect(addr, end uint64, prot uint8, g *gather) error {
 		}
 		lo, _ := s.isolate(addr, stop)
 		v = s.vmas[lo]
+		if v.flags&(fShared|fLocked|fLockOnFault) == fLocked && v.prot&protWrite == 0 && prot&protWrite != 0 {
+			*locked = append(*locked, [2]uint64{v.start, v.end})
+		}
 		s.account(v, v.len(), false)
 		v.prot = prot
 		s.account(v, v.len(), true)

@@ -75,11 +75,11 @@ func (s *Space) remapArea(r remap) (*vma, error) {
 		return nil, unix.EINVAL
 	case r.flags&mremapDontUnmap != 0 && v.flags&fDontExpand != 0:
 		return nil, unix.EINVAL
-	case r.n < r.old:
-		return v, nil // shrinking unmaps the tail, across areas if need be
-	case r.old > v.end-r.addr:
+	case r.n <= r.old && !r.toFixed():
+		return v, nil // shrinking in place unmaps a tail, whatever areas there are
+	case min(r.old, r.n) > v.end-r.addr: // what is moved lies in one area
 		return nil, unix.EFAULT
-	case r.n == r.old:
+	case r.n <= r.old:
 		return v, nil
 	case v.obj != nil && v.off+(r.addr-v.start)+r.n < r.n:
 		return nil, unix.EINVAL
@@ -141,7 +141,7 @@ func (s *Space) remapTo(r remap) (uint64, error) {
 		r.old = r.n
 	}
 	v := s.at(r.addr)
-	if v == nil {
+	if v == nil || r.old > v.end-r.addr {
 		return 0, unix.EFAULT
 	}
 	if r.flags&mremapDontUnmap != 0 && !s.mayExpand(r.n, v.prot, v.flags) {
@@ -216,7 +216,7 @@ func (s *Space) moveArea(r remap) (uint64, error) {
 	g.finish()
 	if stay {
 		if r.old != 0 {
-			s.unlockRange(r.addr, r.addr+r.old)
+			s.unlockArea(r.addr) // dontunmap_complete: the whole area, not only what moved
 		}
 	} else if err := s.unmap(r.addr, r.addr+r.old); err != nil {
 		return 0, err
