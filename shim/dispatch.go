@@ -82,6 +82,18 @@ func (k *Kernel) caller(vcpu int, req *guest.Call) (*Thread, error) {
 	return t, nil
 }
 
+// delivers reports whether the answer to a request includes what Attn asks for: signals, stops and the end. A fault in
+// ring 0's copies and notes about pipes and files come in the middle of a call, which goes on after them.
+func delivers(req *guest.Call) bool {
+	switch req.Kind {
+	case abi.KindFault:
+		return req.Copy == 0
+	case abi.KindNote:
+		return req.NR == abi.NoteAttention || req.NR == abi.NoteSIGPIPE
+	}
+	return true
+}
+
 // serve dispatches a request of t. ret is the reply's Ret.
 func (k *Kernel) serve(t *Thread, req *guest.Call) (action int, ret uint64) {
 	if t.exited {
@@ -103,7 +115,6 @@ func (k *Kernel) serve(t *Thread, req *guest.Call) (action int, ret uint64) {
 	case abi.NoteYield, abi.NoteStarted:
 	case abi.NoteSIGPIPE:
 		k.send(t.p, t, sigUser(unix.SIGPIPE, t))
-		t.slot.RAX = errnoResult(unix.EPIPE)
 		return t.leave(nil), 0
 	default:
 		k.fail(&HostileError{fmt.Sprintf("unknown note %d", req.NR)})

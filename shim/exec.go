@@ -59,7 +59,7 @@ func (t *Thread) openExec(at vfs.Path, name string, flags vfs.WalkFlags) (*execF
 		return nil, err
 	}
 	// Execution needs no read permission.
-	f, err := ns.OpenPath(nil, p, unix.O_RDONLY)
+	f, err := ns.OpenPath(&vfs.Context{Cred: vfs.NewCred(0, 0), Root: c.Root, Cwd: c.Cwd}, p, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func collect(vm *vmm.VM, k *shim.Kernel, status shim.ExitStatus) Stats {
 	names := syscallNames()
 	us := func(d time.Duration) int64 { return d.Microseconds() }
 	s := Stats{
-		Cause: status.Kind.String(), ExitCode: status.Code, Signal: status.Signal,
+		Cause: string(status.Kind), ExitCode: status.Code, Signal: status.Signal,
 		Exits: m.Exits, Injected: m.Injected,
 		SyscallsForwarded: map[string]uint64{}, SyscallsRing0: map[string]uint64{}, SyscallsUnknown: map[string]uint64{},
 		PageFaults: map[string]uint64{
@@ -83,7 +83,10 @@ func syscallNames() func(nr uint64) string {
 		if name, ok := byNr[nr]; ok {
 			return name
 		}
-		return shim.SyscallName(nr)
+		if nr == ^uint64(0) {
+			return "others"
+		}
+		return fmt.Sprintf("call_%d", nr)
 	}
 }
 
