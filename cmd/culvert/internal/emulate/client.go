@@ -2,12 +2,14 @@ package emulate
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -186,9 +188,14 @@ func (c *client) request(shares []wire.Share) (*wire.Request, error) {
 	req := &wire.Request{
 		Args: c.opt.Args, Env: c.opt.Env, Dir: c.opt.Dir,
 		UID: os.Geteuid(), GID: os.Getegid(), Groups: groups,
-		Shares: shares,
+		Shares: shares, Now: time.Now().UnixNano(),
 	}
 	req.Umask, req.NoFile = inherited()
+	req.Seed = make([]byte, 64)
+	_, _ = rand.Read(req.Seed) // never fails
+	if req.Hostname, err = os.Hostname(); err != nil {
+		return nil, fmt.Errorf("host name: %w", err)
+	}
 	if c.tty != nil {
 		req.TTY, req.TTYErr, req.Size = true, c.tty.alsoErr, c.tty.size()
 	}

@@ -48,11 +48,12 @@ func parse(opt *Options, args []string, out io.Writer) (stop bool, err error) {
 	fs.SetOutput(io.Discard)
 	fs.SetInterspersed(false)
 	fs.IntVar(&opt.CPUs, "cpus", defaultCPUs, "virtual CPUs")
-	mem := fs.String("mem", "", "memory, as in 4G (default: 6G, or less if the host has less)")
+	mem := fs.String("mem", "", "memory, as in 4G (default: 4G, or less if the host has less)")
 	fs.StringVar(&opt.CPU, "cpu", "", "processor: default, fxsave, avx2, or what QEMU's -cpu takes (also $CULVERT_EMULATE_CPU)")
 	fs.StringArrayVar(&opt.Shares, "share", nil, "host file or directory that the command reads and writes for real (repeatable)")
 	fs.BoolVar(&opt.Keep, "keep", false, "keep the machine for later runs, which then start at once")
 	fs.BoolVar(&opt.Fresh, "fresh", false, "use a machine of its own although one is kept")
+	fs.BoolVar(&opt.NoSnapshot, "no-snapshot", false, "start the machine from cold, and save no snapshot of it")
 	fs.DurationVar(&opt.Idle, "idle", defaultIdle, "how long a kept machine stays without a run")
 	fs.BoolVar(&stop, "stop", false, "end the kept machine")
 	if err := fs.Parse(args); err != nil {

@@ -92,10 +92,10 @@ func checkPeer(c *net.UnixConn) error {
 	return nil
 }
 
-// config names what a machine is made of; two machines with the same string
-// are interchangeable.
+// config names what a machine is made of, its memory apart; two machines with
+// the same string and memory are interchangeable.
 func (o *Options) config() string {
-	return strings.Join([]string{fmt.Sprint(o.CPUs), fmt.Sprint(o.Mem), o.CPU, threadMode(), os.Getenv("CULVERT_EMULATE_APPEND")}, " ")
+	return strings.Join([]string{fmt.Sprint(o.CPUs), o.CPU, threadMode(), os.Getenv("CULVERT_EMULATE_APPEND")}, " ")
 }
 
 // hashFile identifies the binary whose inside and outside speak to each other.
@@ -152,7 +152,7 @@ func runKept(ctx context.Context, opt *Options, shares []resolved, signals <-cha
 
 // converse is one run over a connection to a keeper.
 func converse(ctx context.Context, conn *net.UnixConn, opt *Options, shares []resolved, signals <-chan os.Signal) (int, error) {
-	agent, err := hashFile(opt.Init)
+	hash, err := hashFile(opt.Init)
 	if err != nil {
 		return exitFailure, err
 	}
@@ -173,7 +173,11 @@ func converse(ctx context.Context, conn *net.UnixConn, opt *Options, shares []re
 	for _, s := range shares {
 		out = append(out, wire.Share{Tag: shareTag, Sub: strings.TrimPrefix(s.path, "/"), Path: s.path, File: s.file})
 	}
-	payload, err := c.payload(out, opt.config(), agent)
+	kept := wire.Kept{Config: opt.config(), Init: hash}
+	if !opt.anyMem {
+		kept.Mem = opt.Mem
+	}
+	payload, err := c.payload(out, kept)
 	if err != nil {
 		return exitFailure, err
 	}

@@ -30,7 +30,7 @@ func keeperArgs(o *Options, dir string) []string {
 type keeper struct {
 	opt    Options
 	config string
-	agent  string // hash of the binary, as it was when the machine was booted
+	hash   string // of the binary, as it was when the machine was booted
 	idle   time.Duration
 
 	booted chan struct{} // closed when m or err is set
@@ -77,7 +77,7 @@ func keeperRun(args []string) error {
 	k.config = k.opt.config()
 	// /proc/self/exe is the binary that runs, even if its path names another by now.
 	k.opt.Init = "/proc/self/exe"
-	if k.agent, err = hashFile(k.opt.Init); err != nil {
+	if k.hash, err = hashFile(k.opt.Init); err != nil {
 		return err
 	}
 	unix.Umask(0o177) // the socket is born with 0600
@@ -94,7 +94,7 @@ func (k *keeper) serve(l *net.UnixListener) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
-		k.m, k.err = k.opt.boot(ctx, keptRoots, []machine.Export{{Tag: shareTag, Path: "/"}}, os.Stderr)
+		k.m, k.err = k.opt.boot(ctx, keptRoots, []machine.Export{{Tag: shareTag, Path: "/"}}, "", os.Stderr)
 		close(k.booted)
 		if k.err != nil {
 			k.stop(k.err.Error())
@@ -214,7 +214,7 @@ func (k *keeper) relay(f wire.Frame, in *wire.Reader, q *queue) {
 		q.put(wire.Frame{Kind: wire.Fail, Session: outer, Payload: append(wire.U32(exitFailure), err.Error()...)})
 		return
 	}
-	if req.Config != k.config || req.Agent != k.agent {
+	if want := req.Kept; want.Config != k.config || want.Init != k.hash || want.Mem != 0 && want.Mem != k.opt.Mem {
 		q.put(wire.Frame{Kind: wire.Refuse, Session: outer})
 		return
 	}

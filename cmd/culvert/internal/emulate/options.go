@@ -30,6 +30,8 @@ type Options struct {
 	Mem  int64  // bytes; default 6 GiB, or 3/4 of the host's free memory if less
 	CPU  string // QEMU's -cpu, or a name from CPUModels; default: $CULVERT_EMULATE_CPU, then "default"
 
+	NoSnapshot bool // start from cold
+
 	Keep  bool          // start a machine that stays, if none does
 	Fresh bool          // do not use a machine that stays
 	Idle  time.Duration // how long it stays without a run; default 10 minutes
@@ -39,13 +41,15 @@ type Options struct {
 
 	Init  string // static binary that is the machine's init; default: this program
 	Cache string // default: $XDG_CACHE_HOME/culvert
+
+	anyMem bool // Mem is the default, which depends on what is free: a kept machine's will do
 }
 
 // Defaults and bounds.
 const (
 	defaultCPUs = 2
 	maxCPUs     = 64
-	defaultMem  = 6 << 30
+	defaultMem  = 4 << 30
 	minMem      = 512 << 20
 	defaultIdle = 10 * time.Minute
 	thread      = "single" // see package machine
@@ -57,7 +61,7 @@ const (
 // baseModel is TCG's model of an AMD processor with SVM and what the guest
 // kernel uses, without what is slow under emulation (ERMS makes Linux use
 // REP MOVSB, which is emulated byte by byte).
-const baseModel = "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+fsgsbase,+smep,+smap,+rdtscp"
+const baseModel = "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+fsgsbase,+smep,+smap,+rdtscp,+rdrand"
 
 // CPUModels are the named processors.
 func CPUModels() map[string]string {
@@ -108,7 +112,8 @@ func (o *Options) setupMachine() error {
 	if o.CPUs < 1 || o.CPUs > maxCPUs {
 		return fmt.Errorf("%d CPUs: must be 1 to %d", o.CPUs, maxCPUs)
 	}
-	if o.Mem == 0 {
+	o.anyMem = o.Mem == 0
+	if o.anyMem {
 		mem, err := memoryDefault()
 		if err != nil {
 			return err

@@ -48,7 +48,7 @@ func Run(ctx context.Context, opt Options) (int, error) {
 	signals, stop := watchSignals()
 	defer stop()
 	for try := 1; ; try++ {
-		code, err := runOnce(ctx, &opt, shares, signals)
+		code, err := runOnce(ctx, &opt, shares, try, signals)
 		var died *diedError
 		var dead *machine.DeadError
 		switch {
@@ -62,19 +62,34 @@ func Run(ctx context.Context, opt Options) (int, error) {
 }
 
 // runOnce tries a machine that stays, then one of its own.
-func runOnce(ctx context.Context, opt *Options, shares []resolved, signals <-chan os.Signal) (int, error) {
+func runOnce(ctx context.Context, opt *Options, shares []resolved, try int, signals <-chan os.Signal) (int, error) {
 	if !opt.Fresh {
 		code, err := runKept(ctx, opt, shares, signals)
 		if !errors.Is(err, errNotKept) {
 			return code, err
 		}
 	}
-	return runFresh(ctx, opt, shares, signals)
+	snapshots := opt.Cache
+	if try > 1 || opt.NoSnapshot {
+		snapshots = ""
+	}
+	return runFresh(ctx, opt, shares, snapshots, signals)
 }
 
 // runFresh boots a machine for this run. It can write only to what is shared.
-func runFresh(ctx context.Context, opt *Options, shares []resolved, signals <-chan os.Signal) (int, error) {
+func runFresh(ctx context.Context, opt *Options, shares []resolved, snapshots string, signals <-chan os.Signal) (int, error) {
 	exports, wireShares := exportEach(shares)
+	if len(exports) > exportSlots {
+		snapshots = ""
+	}
+	// All snapshots have the same exports; those that nothing is shared by lead nowhere.
+	empty := filepath.Join(opt.Cache, "empty")
+	if err := os.MkdirAll(empty, 0o500); err != nil {
+		return exitFailure, fmt.Errorf("cache: %w", err)
+	}
+	for i := len(exports); i < exportSlots; i++ {
+		exports = append(exports, machine.Export{Tag: shareSlot(i), Path: empty})
+	}
 	type booted struct {
 		m   *machine.Machine
 		err error
@@ -83,7 +98,7 @@ func runFresh(ctx context.Context, opt *Options, shares []resolved, signals <-ch
 	defer cancel()
 	done := make(chan booted, 1)
 	go func() {
-		m, err := opt.boot(ctx, 1, exports, opt.Stderr)
+		m, err := opt.boot(ctx, 1, exports, snapshots, opt.Stderr)
 		done <- booted{m, err}
 	}()
 	var b booted
@@ -101,7 +116,7 @@ func runFresh(ctx context.Context, opt *Options, shares []resolved, signals <-ch
 	}
 	defer b.m.Close()
 	if os.Getenv("CULVERT_EMULATE_DEBUG") != "" {
-		fmt.Fprintf(opt.Stderr, "culvert: emulated machine up in %v, inside %v us\n%s", b.m.Booted, b.m.Hello.Phases, b.m.Console())
+		fmt.Fprintln(opt.Stderr, b.m)
 	}
 	var c *client
 	attached := make(chan struct{})
@@ -111,7 +126,7 @@ func runFresh(ctx context.Context, opt *Options, shares []resolved, signals <-ch
 	}
 	c = newClient(opt, s.Writer(), s.ID)
 	close(attached)
-	payload, err := c.payload(wireShares, "", "")
+	payload, err := c.payload(wireShares, wire.Kept{})
 	if err != nil {
 		return exitFailure, err
 	}
@@ -126,7 +141,7 @@ func runFresh(ctx context.Context, opt *Options, shares []resolved, signals <-ch
 }
 
 // boot boots a machine as the options say.
-func (o *Options) boot(ctx context.Context, roots int, exports []machine.Export, progress io.Writer) (*machine.Machine, error) {
+func (o *Options) boot(ctx context.Context, roots int, exports []machine.Export, snapshots string, progress io.Writer) (*machine.Machine, error) {
 	k, err := kernel.Get(ctx, o.Cache, progress)
 	if err != nil {
 		return nil, err
@@ -134,7 +149,7 @@ func (o *Options) boot(ctx context.Context, roots int, exports []machine.Export,
 	return machine.Boot(ctx, machine.Config{
 		CPUs: o.CPUs, Mem: o.Mem, CPU: o.CPU, Thread: threadMode(),
 		Init: o.Init, Roots: roots, Exports: exports, Kernel: k,
-		Append: os.Getenv("CULVERT_EMULATE_APPEND"), Limit: bootLimit,
+		Append: os.Getenv("CULVERT_EMULATE_APPEND"), Limit: bootLimit, Snapshots: snapshots,
 	})
 }
 
@@ -145,6 +160,11 @@ func threadMode() string {
 	}
 	return thread
 }
+
+// exportSlots is how many exports each machine for one run has at least.
+const exportSlots = 4
+
+func shareSlot(i int) string { return fmt.Sprintf("share%d", i) }
 
 // exportEach gives each shared directory, or shared file's directory, an export.
 func exportEach(shares []resolved) ([]machine.Export, []wire.Share) {
@@ -158,7 +178,7 @@ func exportEach(shares []resolved) ([]machine.Export, []wire.Share) {
 			dir = filepath.Clean(dir)
 		}
 		if tags[dir] == "" {
-			tags[dir] = fmt.Sprintf("share%d", len(tags))
+			tags[dir] = shareSlot(len(tags))
 			exports = append(exports, machine.Export{Tag: tags[dir], Path: dir})
 		}
 		out = append(out, wire.Share{Tag: tags[dir], Sub: sub, Path: s.path, File: s.file})
@@ -166,12 +186,12 @@ func exportEach(shares []resolved) ([]machine.Export, []wire.Share) {
 	return exports, out
 }
 
-// payload encodes the run's request. config and agent are for a keeper.
-func (c *client) payload(shares []wire.Share, config, agent string) ([]byte, error) {
+// payload encodes the run's request.
+func (c *client) payload(shares []wire.Share, kept wire.Kept) ([]byte, error) {
 	req, err := c.request(shares)
 	if err != nil {
 		return nil, err
 	}
-	req.Config, req.Agent = config, agent
+	req.Kept = kept
 	return wire.Encode(req)
 }

@@ -123,6 +123,9 @@ func (r *run) do(payload []byte) wire.Frame {
 	if err != nil {
 		return failFrame(r.session, err)
 	}
+	if err := errors.Join(setClock(req.Now), reseed(req.Seed)); err != nil {
+		return failFrame(r.session, err)
+	}
 	var tag string
 	select {
 	case tag = <-r.srv.roots:
@@ -164,7 +167,7 @@ func (r *run) supervised(req *wire.Request, tag string) (uint32, error) {
 		Stderr:     child[2],
 		ExtraFiles: []*os.File{theirs},
 		SysProcAttr: &syscall.SysProcAttr{
-			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC,
+			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 		},
 	}
 	err = cmd.Start()

@@ -46,6 +46,9 @@ func supervised(in *wire.Reader, out *wire.Writer) (uint32, error) {
 	if err := buildRoot(sup); err != nil {
 		return 0, err
 	}
+	if err := unix.Sethostname([]byte(req.Hostname)); err != nil {
+		return 0, fmt.Errorf("host name: %w", err)
+	}
 	if err := os.Chdir(req.Dir); err != nil {
 		return 0, fmt.Errorf("working directory: %w", err)
 	}

@@ -50,16 +50,20 @@ type Config struct {
 	Roots   int    // how many runs at the same time
 	Exports []Export
 	Append  string // more kernel parameters
-	Kernel  *kernel.Kernel
-	Limit   time.Duration // from QEMU's start to the inside's first word
+
+	Snapshots string // directory for them; empty to do without
+	Kernel    *kernel.Kernel
+	Limit     time.Duration // from QEMU's start to the inside's first word
 }
 
 // Machine is a running machine.
 type Machine struct {
-	Hello  *wire.HelloInfo
-	Booted time.Duration // from QEMU's start to Hello
+	Hello  *wire.HelloInfo // nil if it was started from a snapshot
+	Booted time.Duration   // from QEMU's start until the inside could be spoken to
 
+	began   time.Time
 	out     *wire.Writer
+	monitor *monitor
 	stop    func()        // kills QEMU
 	gone    chan struct{} // closed when QEMU has ended and cause is set
 	heard   atomic.Bool   // a frame came since the watcher last looked
@@ -68,7 +72,8 @@ type Machine struct {
 	mu       sync.Mutex
 	next     uint32                      // session; guarded by mu
 	sessions map[uint32]func(wire.Frame) // guarded by mu
-	cause    error                       // why it is gone; guarded by mu
+	cause    error                       // why it is gone or must go; guarded by mu
+	ended    error                       // how QEMU ended; set before gone is closed
 }
 
 // DeadError says that a machine came to nothing through no fault of the
@@ -83,51 +88,64 @@ func (e *DeadError) Unwrap() error { return e.Err }
 // stopped this process does not count.
 const silence = 30
 
-// Boot starts a machine and waits until its inside speaks.
+// Boot starts a machine and waits until its inside can be spoken to. With
+// cfg.Snapshots it starts from a snapshot if there is one, and makes one if not.
 func Boot(ctx context.Context, cfg Config) (*Machine, error) {
 	qemu, err := exec.LookPath("qemu-system-x86_64")
 	if err != nil {
 		return nil, errors.New("qemu-system-x86_64 is missing: install the package qemu-system-x86")
 	}
+	if cfg.Snapshots == "" {
+		m, err := cold(ctx, cfg, qemu)
+		if err == nil {
+			go m.watch(silence)
+		}
+		return m, err
+	}
+	path, err := snapshotPath(cfg, qemu)
+	if err != nil {
+		return nil, err
+	}
+	if f, err := openSnapshot(path); err == nil {
+		defer f.Close()
+		m, err := warm(ctx, cfg, qemu, f)
+		if err == nil || ctx.Err() != nil {
+			return m, err
+		}
+		_ = os.Remove(path) // whatever is wrong with it; a new one is made now
+	}
+	m, err := cold(ctx, cfg, qemu)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.save(path); err != nil {
+		m.Close()
+		return nil, &DeadError{err}
+	}
+	go m.watch(silence)
+	return m, nil
+}
+
+// cold starts a machine from nothing. Nobody watches it yet.
+func cold(ctx context.Context, cfg Config, qemu string) (*Machine, error) {
 	initrd, err := initramfs(cfg.Init, cfg.Kernel)
 	if err != nil {
 		return nil, err
 	}
 	defer initrd.Close()
-	console, err := memfd("console")
-	if err != nil {
-		return nil, err
-	}
-	ours, theirs, err := socketpair()
-	if err != nil {
-		console.Close()
-		return nil, err
-	}
-	defer theirs.Close()
-	m := &Machine{
-		out:      wire.NewWriter(ours),
-		gone:     make(chan struct{}),
-		console:  console,
-		sessions: map[uint32]func(wire.Frame){},
-	}
-	began := time.Now()
-	files := []*os.File{theirs, initrd, console} // descriptors 3, 4, 5 there: see arguments
-	if err := m.start(qemu, arguments(cfg), files, ours); err != nil {
-		ours.Close()
-		console.Close()
-		return nil, err
-	}
 	hello := make(chan *wire.HelloInfo, 1)
-	go m.read(ours, hello)
+	m, err := start(cfg, qemu, initrd, nil, hello)
+	if err != nil {
+		return nil, err
+	}
 	limit := time.NewTimer(cfg.Limit)
 	defer limit.Stop()
 	select {
 	case m.Hello = <-hello:
-		m.Booted = time.Since(began)
-		go m.watch()
+		m.Booted = time.Since(m.began)
 		return m, nil
 	case <-m.gone:
-		return nil, m.Cause()
+		err = m.Cause()
 	case <-limit.C:
 		err = &DeadError{fmt.Errorf("the emulated machine did not start within %v%s", cfg.Limit, m.tail())}
 	case <-ctx.Done():
@@ -137,9 +155,79 @@ func Boot(ctx context.Context, cfg Config) (*Machine, error) {
 	return nil, err
 }
 
+// warm starts a machine from a snapshot. If it does not speak soon, it is dead.
+func warm(ctx context.Context, cfg Config, qemu string, state *os.File) (*Machine, error) {
+	none, err := memfd("none") // the initramfs has been unpacked; QEMU wants a file
+	if err != nil {
+		return nil, err
+	}
+	defer none.Close()
+	m, err := start(cfg, qemu, none, state, make(chan *wire.HelloInfo, 1))
+	if err != nil {
+		return nil, err
+	}
+	if err := m.restore(ctx); err != nil {
+		m.Close()
+		return nil, err
+	}
+	m.Booted = time.Since(m.began)
+	go m.watch(silence / 3)
+	return m, nil
+}
+
+// start starts QEMU and speaks with its monitor. state, if not nil, is a snapshot.
+func start(cfg Config, qemu string, initrd, state *os.File, hello chan<- *wire.HelloInfo) (*Machine, error) {
+	console, err := memfd("console")
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{
+		began:    time.Now(),
+		gone:     make(chan struct{}),
+		console:  console,
+		sessions: map[uint32]func(wire.Frame){},
+	}
+	fail := func(err error) (*Machine, error) {
+		console.Close()
+		return nil, err
+	}
+	port, qemuPort, err := socketpair()
+	if err != nil {
+		return fail(err)
+	}
+	defer qemuPort.Close()
+	mon, qemuMon, err := socketpair()
+	if err != nil {
+		port.Close()
+		return fail(err)
+	}
+	defer qemuMon.Close()
+	m.out = wire.NewWriter(port)
+	args := arguments(cfg, tscKHz())
+	files := []*os.File{qemuPort, initrd, console, qemuMon} // descriptors 3 to 6: see arguments
+	if state != nil {
+		files = append(files, state)
+		args = append(args, "-incoming", "fd:7")
+	}
+	if err := m.exec(qemu, args, files, port); err != nil {
+		port.Close()
+		mon.Close()
+		return fail(err)
+	}
+	go m.read(port, hello)
+	if m.monitor, err = newMonitor(mon); err != nil {
+		m.fail(err)
+		<-m.gone
+		if cause := m.ended; cause != nil { // QEMU's own complaint says more
+			err = cause
+		}
+		return fail(err)
+	}
+	return m, nil
+}
+
 // arguments makes QEMU's command line.
-func arguments(cfg Config) []string {
-	khz := tscKHz()
+func arguments(cfg Config, khz uint64) []string {
 	params := []string{
 		"console=ttyS0 quiet panic=-1 mitigations=off audit=0",
 		fmt.Sprintf("tsc=reliable tsc_early_khz=%d lpj=%d no_timer_check", khz, khz*1000/uint64(cfg.Kernel.HZ)),
@@ -163,6 +251,8 @@ func arguments(cfg Config) []string {
 		"-append", strings.Join(params, " "),
 		"-serial", "file:/proc/self/fd/5",
 		"-global", "virtio-mmio.force-legacy=false",
+		"-chardev", "socket,id=monitor,fd=6",
+		"-mon", "chardev=monitor,mode=control",
 		"-chardev", "socket,id=port,fd=3",
 		"-device", "virtio-serial-device,max_ports=2",
 		"-device", "virtserialport,chardev=port,name=culvert",
@@ -184,8 +274,8 @@ func export(tag, path, opts string) []string {
 	}
 }
 
-// start starts QEMU, which dies with this process however that ends.
-func (m *Machine) start(qemu string, args []string, files []*os.File, ours *os.File) error {
+// exec starts QEMU, which dies with this process however that ends.
+func (m *Machine) exec(qemu string, args []string, files []*os.File, ours *os.File) error {
 	cmd := exec.Command(qemu, args...)
 	cmd.ExtraFiles = files
 	// Not in the terminal's foreground process group: it must not get Ctrl-C.
@@ -229,6 +319,7 @@ func qemuEnd(err error, msg, tail string) error {
 // finish records why the machine is gone, once, and tells its runs.
 func (m *Machine) finish(cause error) {
 	m.mu.Lock()
+	m.ended = cause
 	if m.cause == nil {
 		m.cause = cause
 	}
@@ -256,6 +347,7 @@ func (m *Machine) Gone() <-chan struct{} { return m.gone }
 func (m *Machine) Close() {
 	m.fail(errors.New("closed"))
 	<-m.gone
+	m.monitor.c.Close()
 	m.console.Close()
 }
 
@@ -300,21 +392,22 @@ func (m *Machine) read(port io.Reader, hello chan<- *wire.HelloInfo) {
 	}
 }
 
-// watch kills the machine when its inside has been silent for too long.
-func (m *Machine) watch() {
+// watch kills the machine when its inside has been silent for too long: at
+// first for most seconds, then for silence.
+func (m *Machine) watch(most int) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for silent := 0; silent < silence; silent++ {
+	for silent := 0; silent < most; silent++ {
 		select {
 		case <-tick.C:
 		case <-m.gone:
 			return
 		}
 		if m.heard.Swap(false) {
-			silent = -1
+			silent, most = -1, silence
 		}
 	}
-	m.fail(&DeadError{fmt.Errorf("the emulated machine has been silent for %d s%s", silence, m.tail())})
+	m.fail(&DeadError{fmt.Errorf("the emulated machine has been silent for %d s%s", most, m.tail())})
 }
 
 // Session is one run's way to the machine.
@@ -367,13 +460,16 @@ func (m *Machine) tail() string {
 	return fmt.Sprintf("; its console's last line: %s", bytes.TrimSpace(lines[len(lines)-1]))
 }
 
-// Console returns all that the kernel inside said.
-func (m *Machine) Console() string {
-	b, err := io.ReadAll(io.NewSectionReader(m.console, 0, 1<<20))
+// String describes the machine's start, for a person who looks into it.
+func (m *Machine) String() string {
+	console, err := io.ReadAll(io.NewSectionReader(m.console, 0, 1<<20))
 	if err != nil {
 		return err.Error()
 	}
-	return string(b)
+	if m.Hello == nil {
+		return fmt.Sprintf("emulated machine restored in %v", m.Booted)
+	}
+	return fmt.Sprintf("emulated machine started in %v; inside, in us: %v\n%s", m.Booted, m.Hello.Phases, console)
 }
 
 // firstBytes keeps the first bytes written to it.

@@ -31,10 +31,18 @@ type Request struct {
 	Size   Size
 	Shares []Share
 
-	// Config and Agent are read by a keeper only: what machine the client
-	// wants, and the hash of the binary that must be its init.
-	Config string
-	Agent  string
+	Hostname string
+	Now      int64  // the host's CLOCK_REALTIME, ns
+	Seed     []byte // random bytes
+
+	Kept Kept // for a keeper only
+}
+
+// Kept says which machine a client wants. A keeper refuses a request for another.
+type Kept struct {
+	Config string // CPUs, processor and the like
+	Mem    int64  // bytes; 0 for any
+	Init   string // hash of the binary that is the machine's init
 }
 
 // Share makes one host path mean the host's own path inside.
