@@ -33,6 +33,8 @@ type ioCall struct {
 	flags int     // RWF_*
 	// nonblock says to answer EAGAIN where the call would wait.
 	nonblock bool
+	// buf replaces user memory where the shim itself reads or writes: splice and its like.
+	buf []byte
 	// w is set once the call runs in a goroutine: then the file may do slow host work in w.Unlocked.
 	w *Waiter
 	// deadline ends the wait with EAGAIN (SO_RCVTIMEO); zero is never.
@@ -46,6 +48,11 @@ func newIOCall(t *Thread, f *OpenFile, addr, size uint64) (*ioCall, error) {
 	}
 	n := min(size, abi.MAX_RW_COUNT)
 	return &ioCall{t: t, f: f, iov: []iovec{{addr, n}}, left: int(n), pos: -1, nonblock: f.nonblock()}, nil
+}
+
+// newBufCall prepares a call on memory of the shim. It waits only if the caller waits for it.
+func newBufCall(t *Thread, w *Waiter, f *OpenFile, buf []byte, pos int64) *ioCall {
+	return &ioCall{t: t, w: w, f: f, buf: buf, left: len(buf), pos: pos}
 }
 
 // newIOVCall prepares a call on an array of iovecs (lib/iov_iter.c import_iovec).
@@ -94,6 +101,9 @@ func accessOK(addr, size uint64) bool {
 func (c *ioCall) advance(n int) {
 	c.done += n
 	c.left -= n
+	if c.buf != nil {
+		return
+	}
 	for n > 0 {
 		v := &c.iov[0]
 		k := min(uint64(n), v.len)
@@ -108,6 +118,11 @@ func (c *ioCall) advance(n int) {
 
 // put copies b to the next bytes of user memory and counts them; EFAULT if not all went there.
 func (c *ioCall) put(b []byte) (int, error) {
+	if c.buf != nil {
+		n := copy(c.buf[c.done:], b)
+		c.advance(n)
+		return n, nil
+	}
 	total := 0
 	for len(b) > 0 && len(c.iov) > 0 {
 		v := c.iov[0]
@@ -128,6 +143,9 @@ func (c *ioCall) get(b []byte) (int, error) { return c.getFrom(0, b) }
 
 // getFrom is get for the bytes that come after the next skip ones.
 func (c *ioCall) getFrom(skip int, b []byte) (int, error) {
+	if c.buf != nil {
+		return copy(b, c.buf[c.done+skip:]), nil
+	}
 	total := 0
 	for _, v := range c.iov {
 		if len(b) == 0 {
@@ -183,6 +201,7 @@ func (c *ioCall) run(op func(*ioCall) error) (uint64, error) {
 // at the file: so ready comes first.
 func (c *ioCall) wait(op func(*ioCall) error) (uint64, error) {
 	for {
+		c.t.k.polling = c.t
 		ready := c.f.impl.ready()
 		switch err := op(c); {
 		case err == errBusy:

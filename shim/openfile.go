@@ -209,6 +209,8 @@ type fileKernel struct {
 	files   fileSlots
 	scratch []byte // bounce buffer of calls that do not sleep
 	lastIno uint64 // of anonymous inodes
+	// polling is the thread for which files are polled: a signalfd shows its signals.
+	polling *Thread
 
 	fcntls      map[int32]fcntlRequest
 	oomScoreAdj map[*Process]int

@@ -32,6 +32,7 @@ type pollItem struct {
 
 // scan asks all files and counts those that have something.
 func (s *pollSet) scan() int {
+	s.t.k.polling = s.t
 	n := 0
 	for i := range s.items {
 		it := &s.items[i]
@@ -79,6 +80,7 @@ func (s *pollSet) wait(deadline time.Time, dontWait bool, finish func(n int, err
 
 // watch has woken woken by every file of the set, and returns what ends that and drops the files.
 func (s *pollSet) watch(woken *Queue) (cancel func()) {
+	s.t.k.polling = s.t
 	var watches []*watch
 	for i := range s.items {
 		it := &s.items[i]

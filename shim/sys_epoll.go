@@ -42,6 +42,7 @@ func (t *Thread) newAnonFile(name string, impl fileImpl, flags int) (*OpenFile, 
 }
 
 func sysEpollCtl(t *Thread, a Args) (uint64, error) {
+	t.k.polling = t
 	op := a.int32(1)
 	var raw [epollEventSize]byte
 	if op != unix.EPOLL_CTL_DEL {
@@ -152,6 +153,7 @@ func (t *Thread) epollWait(a Args, deadline time.Time, dontWait bool) (uint64, e
 	if !ok {
 		return 0, unix.EINVAL
 	}
+	t.k.polling = t
 	put := func(i int, events uint32, data uint64) error {
 		var raw [epollEventSize]byte
 		le.PutUint32(raw[0:], events)
@@ -173,6 +175,7 @@ func (t *Thread) epollWait(a Args, deadline time.Time, dontWait bool) (uint64, e
 // sleep waits until collect has something.
 func (ep *epollFile) sleep(w *Waiter, deadline time.Time, maxEvents int, put func(int, uint32, uint64) error) (int, error) {
 	for {
+		ep.k.polling = w.t
 		if n, err := ep.collect(maxEvents, put); n > 0 || err != nil {
 			return n, err
 		}
@@ -180,6 +183,7 @@ func (ep *epollFile) sleep(w *Waiter, deadline time.Time, maxEvents int, put fun
 		if err == nil {
 			continue
 		}
+		ep.k.polling = w.t
 		// Events that came with the end of the wait are still reported; else the wake-up goes to the next sleeper.
 		if n, cerr := ep.collect(maxEvents, put); err != errKilled && (n > 0 || cerr != nil) {
 			return n, cerr

@@ -102,14 +102,15 @@ func (t *Thread) withMask(addr, size uint64) error {
 	}
 	old := t.mask
 	t.savedMask = &old
-	t.mask = sig.Set(set) &^ sig.Of(int(unix.SIGKILL), int(unix.SIGSTOP))
+	t.setMask(sig.Set(set))
 	return nil
 }
 
 // endMask restores the mask unless a signal ended the call (restore_saved_sigmask_unless).
 func (t *Thread) endMask(err error) {
 	if t.savedMask != nil && err != ERESTARTNOHAND && err != unix.EINTR {
-		t.mask, t.savedMask = *t.savedMask, nil
+		t.setMask(*t.savedMask)
+		t.savedMask = nil
 	}
 }
 
