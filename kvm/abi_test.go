@@ -66,6 +66,7 @@ func TestLayout(t *testing.T) {
 		{"kvm_cpuid_entry2", reflect.TypeFor[CPUIDEntry](), 0x28, []field{{"Index", 4}, {"Flags", 8}, {"Eax", 0xc}, {"Edx", 0x18}}},
 		{"kvm_cpuid2", reflect.TypeFor[cpuid2](), 8 + maxCPUID*0x28, []field{{"entries", 8}}},
 		{"kvm_ioeventfd", reflect.TypeFor[ioEventFD](), 0x40, []field{{"addr", 8}, {"len", 0x10}, {"fd", 0x14}, {"flags", 0x18}}},
+		{"kvm_clock_data", reflect.TypeFor[clockData](), 0x30, []field{{"flags", 8}}},
 		{"kvm_enable_cap", reflect.TypeFor[enableCap](), 0x68, []field{{"args", 8}}},
 		{"kvm_signal_mask", reflect.TypeFor[signalMask](), 12, []field{{"set", 4}}},
 		{"kvm_userspace_memory_region", reflect.TypeFor[gokvm.UserspaceMemoryRegion](), 0x20, []field{{"GuestPhysAddr", 8}, {"UserspaceAddr", 0x18}}},

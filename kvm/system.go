@@ -32,7 +32,7 @@ const (
 	CapTSCControl       Cap = gokvm.CapTSCControl
 	CapGetTSCKHz        Cap = gokvm.CapGetTSCkHz
 	CapMaxVCPUs         Cap = 66
-	CapSyncRegs         Cap = 74
+	CapSyncRegs         Cap = gokvm.CapSyncRegs
 	CapReadonlyMem      Cap = 81
 	CapEnableCapVM      Cap = 98
 	CapSplitIRQChip     Cap = gokvm.CapSplitIRQChip

@@ -36,14 +36,14 @@ type enableCap struct {
 	_    [64]byte
 }
 
-// clockData is struct kvm_clock_data.
+// clockData is struct kvm_clock_data, of which only the flags matter here.
 type clockData struct {
-	clock    uint64
-	flags    uint32
-	_        uint32
-	realtime uint64
-	hostTSC  uint64
-	_        [4]uint32
+	_     uint64 // clock
+	flags uint32
+	_     uint32
+	_     uint64 // realtime
+	_     uint64 // host_tsc
+	_     [4]uint32
 }
 
 // clockTSCStable is KVM_CLOCK_TSC_STABLE.
@@ -134,8 +134,9 @@ func (vm *VM) CreateVCPU(id int) (*VCPU, error) {
 	return &VCPU{fd: int(fd), mem: mem, control: controlWord(mem)}, nil
 }
 
-// ClockStable reports whether KVM says that the guest's TSC is stable: the host's own clock is the TSC, and all
-// vCPUs' counters agree. KVM decides it at a vCPU's entry, so ask after each has run or before more than one does.
+// ClockStable reports whether KVM says that the guest's TSC is stable: the host's own
+// clock is the TSC, and all vCPUs' counters agree. KVM decides it at a vCPU's entry, so
+// ask after each has run or before more than one does.
 func (vm *VM) ClockStable() (bool, error) {
 	c := &clockData{}
 	if _, err := ioctl(vm.fd, reqGetClock, c); err != nil {

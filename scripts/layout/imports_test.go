@@ -12,8 +12,7 @@ type rule struct {
 	// of names a package, or with "/..." a package and all below it. The first rule
 	// that fits a package counts.
 	of string
-	// may lists the packages it may import, in the same form. A package may always
-	// import those below its own directory's first element only if the list says so.
+	// may lists what it may import, in the same form.
 	may []string
 	why string
 }
@@ -109,8 +108,9 @@ func checkGokvm(from, imp string) []string {
 	return nil
 }
 
-// topLevel is what may lie at the top of the tree. Names that start with a dot may too.
-var topLevel = []string{"go.mod", "go.sum", "README.md", "LICENSE",
+// topLevel is what may lie at the top of the tree, the program that is built there
+// included. Names that start with a dot may too.
+var topLevel = []string{"go.mod", "go.sum", "README.md", "LICENSE", "culvert",
 	"cmd", "vmm", "kvm", "guest", "shim", "pipes", "epoll", "boot", "scripts"}
 
 func checkTopLevel(t *tree) ([]string, error) {
