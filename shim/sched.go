@@ -70,10 +70,14 @@ func schedCalls() []Syscall {
 		{unix.SYS_IOPRIO_SET, "ioprio_set", sysIoprioSet, Partial, "of one process only; kept and reported", "constant"},
 		{unix.SYS_GETCPU, "getcpu", sysGetcpu, Full, "one NUMA node", "constant"},
 		{unix.SYS_MEMBARRIER, "membarrier", sysMembarrier, Partial, "without rseq commands", "vCPUs"},
+		{unix.SYS_RSEQ, "rseq", sysAbsent, None, "ENOSYS: C libraries do without", "constant"},
 	}
 }
 
 func sysSchedYield(*Thread, Args) (uint64, error) { return 0, nil }
+
+// sysAbsent answers for calls that programs probe for and do without: they are not counted as unknown.
+func sysAbsent(*Thread, Args) (uint64, error) { return 0, unix.ENOSYS }
 
 // schedTarget finds the thread that a sched_* call names; 0 is the caller.
 func (t *Thread) schedTarget(pid int32) (*Thread, error) {

@@ -62,3 +62,6 @@ func setSlotSpace(s *guest.Thread, a abi.GVA) {
 func setSlotFiles(s *guest.Thread, a uint64) {
 	atomic.StoreUint64((*uint64)(unsafe.Pointer(&s.Files)), a)
 }
+
+// slotSpace returns the address that setSlotSpace stored.
+func slotSpace(s *guest.Thread) uint64 { return atomic.LoadUint64((*uint64)(unsafe.Pointer(&s.Space))) }

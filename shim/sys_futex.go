@@ -13,6 +13,10 @@ import (
 func futexCalls() []Syscall {
 	return []Syscall{
 		{unix.SYS_FUTEX, "futex", sysFutex, Partial, "without priority inheritance: ENOSYS", "waiters on the word"},
+		{unix.SYS_FUTEX_WAITV, "futex_waitv", sysAbsent, None, "ENOSYS", "constant"},
+		{unix.SYS_FUTEX_WAKE, "futex_wake", sysAbsent, None, "ENOSYS", "constant"},
+		{unix.SYS_FUTEX_WAIT, "futex_wait", sysAbsent, None, "ENOSYS", "constant"},
+		{unix.SYS_FUTEX_REQUEUE, "futex_requeue", sysAbsent, None, "ENOSYS", "constant"},
 		{unix.SYS_SET_ROBUST_LIST, "set_robust_list", sysSetRobustList, Full, "", "2048 locks at the thread's end"},
 		{unix.SYS_GET_ROBUST_LIST, "get_robust_list", sysGetRobustList, Full, "", "constant"},
 	}
