@@ -39,3 +39,5 @@ func mincore(addr uint64, vec []byte) unix.Errno {
 	}
 	return e
 }
+
+func addrOf(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&b[0]))) }

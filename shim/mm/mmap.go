@@ -287,6 +287,14 @@ func (s *Space) Munmap(addr, n uint64) error {
 
 // unmap removes the areas of [start, end), splitting those at its ends.
 func (s *Space) unmap(start, end uint64) error {
+	g := gather{s: s}
+	err := s.unmapInto(start, end, &g)
+	g.finish()
+	return err
+}
+
+// unmapInto is unmap that leaves shootdown and release to the owner of g.
+func (s *Space) unmapInto(start, end uint64, g *gather) error {
 	i := s.find(start)
 	if i == len(s.vmas) || s.vmas[i].start >= end {
 		return nil
@@ -298,9 +306,8 @@ func (s *Space) unmap(start, end uint64) error {
 		s.usage() // the peak of the resident size is about to pass
 	}
 	lo, hi := s.isolate(start, end)
-	g := gather{s: s}
 	for _, v := range s.vmas[lo:hi] {
-		s.zap(v.start, v.end, &g)
+		s.zap(v.start, v.end, g)
 	}
 	s.remove(lo, hi)
 	floor, ceiling := uint64(0), userEnd+abi.PageSize
@@ -310,8 +317,7 @@ func (s *Space) unmap(start, end uint64) error {
 	if lo < len(s.vmas) {
 		ceiling = s.vmas[lo].start
 	}
-	s.pruneTables(start, end, floor, ceiling, &g)
-	g.finish()
+	s.pruneTables(start, end, floor, ceiling, g)
 	return nil
 }
 

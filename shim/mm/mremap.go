@@ -213,14 +213,15 @@ func (s *Space) moveArea(r remap) (uint64, error) {
 		s.moveEntries(r, &g)
 	}
 	s.insert(&up)
-	g.finish()
 	if stay {
 		if r.old != 0 {
 			s.unlockArea(r.addr) // dontunmap_complete: the whole area, not only what moved
 		}
-	} else if err := s.unmap(r.addr, r.addr+r.old); err != nil {
+	} else if err := s.unmapInto(r.addr, r.addr+r.old, &g); err != nil {
+		g.finish()
 		return 0, err
 	}
+	g.finish() // before populating, which may release the lock
 	return r.to, s.populateLocked(r.to+r.old, r.to+r.n)
 }
 

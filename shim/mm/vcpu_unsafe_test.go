@@ -2,6 +2,7 @@ package mm
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"unsafe"
@@ -18,7 +19,7 @@ type machine struct {
 	t        testing.TB
 	ram      []byte
 	vcpus    []*vcpu
-	shoots   int
+	shoots   atomic.Int64
 	discards int
 }
 
@@ -54,11 +55,13 @@ func newMachine(t testing.TB, size, vcpus int) *machine {
 
 // Shootdown empties the TLB of each vCPU that has the space loaded.
 func (mc *machine) Shootdown(sp *guest.Space) {
-	mc.shoots++
+	mc.shoots.Add(1)
 	active := atomic.LoadUint64(&sp.Active)
 	for i, v := range mc.vcpus {
 		if active&(1<<i) != 0 {
+			v.mu.Lock() // waits until the vCPU is between two accesses
 			clear(v.tlb)
+			v.mu.Unlock()
 		}
 	}
 }
@@ -95,6 +98,7 @@ func (mc *machine) noLeak(n int) {
 
 // vcpu is a processor with a TLB that forgets nothing by itself, and the part of ring 0 that handles page faults.
 type vcpu struct {
+	mu    sync.Mutex // held while the vCPU is in the guest
 	mc    *machine
 	id    int
 	space *Space
@@ -142,8 +146,30 @@ func allows(e, code uint64) bool {
 		(code&abi.PFFetch == 0 || e&abi.PTENX == 0)
 }
 
-// access translates addr for the access, faulting as often as needed.
-func (v *vcpu) access(addr, code uint64) ([]byte, error) {
+// access translates addr for the access, faulting as often as needed, and then calls fn with the byte. The vCPU is in
+// the guest from its look at the page table until fn returns.
+func (v *vcpu) access(addr, code uint64, fn func(b *byte)) error {
+	for range 100 {
+		e, ok := v.tryAccess(addr, code, fn)
+		if ok {
+			return nil
+		}
+		v.mc.Refill(v.pool)
+		present := uint64(0)
+		if e&abi.PTEPresent != 0 {
+			present = abi.PFPresent
+		}
+		if err := v.space.Fault(addr, code|abi.PFUser|present); err != nil {
+			return err
+		}
+	}
+	return errors.New("the fault does not end")
+}
+
+// tryAccess is one stay in the guest: it ends with the access, or with a fault for the host.
+func (v *vcpu) tryAccess(addr, code uint64, fn func(b *byte)) (e uint64, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	vpn := addr >> abi.PageShift
 	for range 100 {
 		e, hit := v.tlb[vpn]
@@ -157,24 +183,17 @@ func (v *vcpu) access(addr, code uint64) ([]byte, error) {
 		if allows(e, code) {
 			g := e & abi.PTEAddr
 			if g+abi.PageSize > uint64(len(v.mc.ram)) {
-				return nil, errors.New("the processor left RAM")
+				return e, false // a hostile entry
 			}
 			v.tlb[vpn] = e
-			return v.mc.ram[g+addr&abi.PageMask : g+abi.PageSize], nil
+			fn(&v.mc.ram[g+addr&abi.PageMask])
+			return e, true
 		}
-		if v.ring0(addr, code) {
-			continue
-		}
-		v.mc.Refill(v.pool)
-		present := uint64(0)
-		if e&abi.PTEPresent != 0 {
-			present = abi.PFPresent
-		}
-		if err := v.space.Fault(addr, code|abi.PFUser|present); err != nil {
-			return nil, err
+		if !v.ring0(addr, code) {
+			return e, false
 		}
 	}
-	return nil, errors.New("the fault does not end")
+	return 0, false
 }
 
 // ring0 handles a fault by the rules of the package comment. It reports whether the access is to be tried again.
@@ -184,6 +203,9 @@ func (v *vcpu) ring0(addr, code uint64) bool {
 		return false
 	}
 	ram := v.mc.ram
+	if z := v.pool.NumZero; z > guest.PoolFrames || v.pool.NumDirty > guest.PoolDirty || z > 0 && v.pool.Zero[z-1] > uint64(len(ram))-abi.PageSize {
+		return false // corrupted by the test
+	}
 	e := atomic.LoadUint64(p)
 	switch {
 	case e&abi.PTEPresent == 0 && e&abi.PTEDemand != 0:
@@ -199,7 +221,7 @@ func (v *vcpu) ring0(addr, code uint64) bool {
 		return true
 	case e&(abi.PTEPresent|abi.PTECOW|abi.PTEBusy) == abi.PTEPresent|abi.PTECOW && code&abi.PFWrite != 0:
 		old := e & abi.PTEAddr
-		if old>>abi.PageShift >= uint64(len(ram))>>abi.PageShift {
+		if old+abi.PageSize > uint64(len(ram)) {
 			return false
 		}
 		ref := refAt(ram, testRefs, frame(old>>abi.PageShift))
@@ -232,27 +254,16 @@ func (v *vcpu) ring0(addr, code uint64) bool {
 	return false
 }
 
-func (v *vcpu) read(addr uint64) (byte, error) {
-	p, err := v.access(addr, 0)
-	if err != nil {
-		return 0, err
-	}
-	return p[0], nil
+func (v *vcpu) read(addr uint64) (b byte, err error) {
+	err = v.access(addr, 0, func(p *byte) { b = *p })
+	return b, err
 }
 
 func (v *vcpu) write(addr uint64, b byte) error {
-	p, err := v.access(addr, abi.PFWrite)
-	if err != nil {
-		return err
-	}
-	p[0] = b
-	return nil
+	return v.access(addr, abi.PFWrite, func(p *byte) { *p = b })
 }
 
-func (v *vcpu) exec(addr uint64) error {
-	_, err := v.access(addr, abi.PFFetch)
-	return err
-}
+func (v *vcpu) exec(addr uint64) error { return v.access(addr, abi.PFFetch, func(*byte) {}) }
 
 func mustRead(t testing.TB, v *vcpu, addr uint64, want byte) {
 	t.Helper()
