@@ -23,20 +23,38 @@ func (k *Kernel) Call(vcpu int, call *guest.Call) {
 		return
 	}
 	defer k.guard()
-	t, err := k.caller(vcpu, &req)
+	if err := k.checkCall(vcpu, &req); err != nil {
+		k.fail(err)
+		return
+	}
+	k.serving.Store(int32(vcpu))
+	defer k.serving.Store(-1)
+	if req.Kind == abi.KindNote && (req.NR == abi.NoteRelease || req.NR == abi.NotePipe) {
+		k.objectNote(&req)
+		call.Action = abi.ActReturn
+	} else {
+		k.callOf(vcpu, &req, call)
+	}
+	if !k.ended {
+		k.memory.Reap()
+		k.refill(vcpu)
+	}
+}
+
+// callOf serves a request that a thread makes.
+func (k *Kernel) callOf(vcpu int, req, reply *guest.Call) {
+	t, err := k.caller(req)
 	if err != nil {
 		k.fail(err)
 		return
 	}
+	// Whatever Attn was set for, Kernel's own state says too.
+	atomic.StoreUint64(&t.slot.Attn, 0)
 	if t.waiter != nil {
-		// Woken early, with its call still being served: it goes on waiting.
-		return
+		return // woken early, with its call still being served: it goes on waiting
 	}
 	t.vcpu, t.flags = vcpu, 0
-	k.serving.Store(int32(vcpu))
-	atomic.StoreUint64(&t.slot.Attn, 0)
-	action, ret := k.serve(t, &req)
-	k.serving.Store(-1)
+	action, ret := k.serve(t, req)
 	t.vcpu = -1
 	if k.ended {
 		return
@@ -45,9 +63,16 @@ func (k *Kernel) Call(vcpu int, call *guest.Call) {
 		// Not every answer goes through Thread.leave: the thread comes back for it.
 		atomic.StoreUint64(&t.slot.Attn, 1)
 	}
-	k.memory.Reap()
-	k.refill(vcpu)
-	call.Action, call.Ret, call.Flags = uint64(action), ret, t.flags
+	reply.Action, reply.Ret, reply.Flags = uint64(action), ret, t.flags
+}
+
+// objectNote serves the notes about objects, which come in the middle of a call or between two threads.
+func (k *Kernel) objectNote(req *guest.Call) {
+	if req.NR == abi.NoteRelease {
+		k.fileReleased(req.Args[0])
+	} else {
+		k.pipeChanged(req.Args[0])
+	}
 }
 
 // guard turns a panic of a handler into the VM's end: a fault of this program must not take the host down.
@@ -57,18 +82,22 @@ func (k *Kernel) guard() {
 	}
 }
 
-// caller checks who makes the request.
-func (k *Kernel) caller(vcpu int, req *guest.Call) (*Thread, error) {
+// checkCall checks the parts of a request that do not depend on its thread.
+func (k *Kernel) checkCall(vcpu int, req *guest.Call) error {
 	switch {
 	case vcpu < 0 || vcpu >= k.cfg.NumCPUs:
-		return nil, fmt.Errorf("shim: a call of vCPU %d, but there are %d", vcpu, k.cfg.NumCPUs)
+		return fmt.Errorf("shim: a call of vCPU %d, but there are %d", vcpu, k.cfg.NumCPUs)
 	case req.Version != abi.Version:
-		return nil, &HostileError{fmt.Sprintf("hypercall page of version %d, not %d", req.Version, abi.Version)}
-	case req.Kind == abi.KindNote && (req.NR == abi.NoteRelease || req.NR == abi.NotePipe):
-		// These may come from a vCPU between two threads; the thread named is only who is charged.
+		return &HostileError{fmt.Sprintf("hypercall page of version %d, not %d", req.Version, abi.Version)}
 	case req.Kind != abi.KindSyscall && req.Kind != abi.KindFault && req.Kind != abi.KindNote:
-		return nil, &HostileError{fmt.Sprintf("hypercall of unknown kind %d", req.Kind)}
+		return &HostileError{fmt.Sprintf("hypercall of unknown kind %d", req.Kind)}
 	}
+	return nil
+}
+
+// caller finds the thread that makes the request. Only NoteAttention may come from one whose call is being served: it
+// was woken early.
+func (k *Kernel) caller(req *guest.Call) (*Thread, error) {
 	if req.Thread >= uint64(len(k.slots)) || k.slots[req.Thread] == nil {
 		return nil, &HostileError{fmt.Sprintf("hypercall of thread slot %d, which is not in use", req.Thread)}
 	}
@@ -76,22 +105,7 @@ func (k *Kernel) caller(vcpu int, req *guest.Call) (*Thread, error) {
 	if t.waiter != nil && (req.Kind != abi.KindNote || req.NR != abi.NoteAttention) {
 		return nil, &HostileError{fmt.Sprintf("hypercall of thread slot %d, which is blocked", req.Thread)}
 	}
-	if t.vcpu >= 0 {
-		return nil, &HostileError{fmt.Sprintf("hypercall of thread slot %d, which makes another one", req.Thread)}
-	}
 	return t, nil
-}
-
-// delivers reports whether the answer to a request includes what Attn asks for: signals, stops and the end. A fault in
-// ring 0's copies and notes about pipes and files come in the middle of a call, which goes on after them.
-func delivers(req *guest.Call) bool {
-	switch req.Kind {
-	case abi.KindFault:
-		return req.Copy == 0
-	case abi.KindNote:
-		return req.NR == abi.NoteAttention || req.NR == abi.NoteSIGPIPE
-	}
-	return true
 }
 
 // serve dispatches a request of t. ret is the reply's Ret.
@@ -108,10 +122,6 @@ func (k *Kernel) serve(t *Thread, req *guest.Call) (action int, ret uint64) {
 	switch req.NR {
 	case abi.NoteAttention:
 		return t.attention(), 0
-	case abi.NoteRelease:
-		k.fileReleased(req.Args[0])
-	case abi.NotePipe:
-		k.pipeChanged(req.Args[0])
 	case abi.NoteYield, abi.NoteStarted:
 	case abi.NoteSIGPIPE:
 		k.send(t.p, t, sigUser(unix.SIGPIPE, t))
