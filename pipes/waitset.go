@@ -104,12 +104,11 @@ func (s *WaitSet) Take() int64 {
 //
 //go:nosplit
 func (s *WaitSet) TakeWord(w uint64) uint64 {
-	w &= wordMask
-	if atomic.LoadUint64(&s.Words[w]) == 0 {
+	if atomic.LoadUint64(&s.Words[w&wordMask]) == 0 {
 		return 0
 	}
-	atomic.AndUint64(&s.Sum, ^(uint64(1) << w))
-	return atomic.SwapUint64(&s.Words[w], 0)
+	atomic.AndUint64(&s.Sum, ^(uint64(1) << (w & wordMask)))
+	return atomic.SwapUint64(&s.Words[w&wordMask], 0)
 }
 
 // SetWords is how many words TakeWord knows.
