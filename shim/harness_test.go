@@ -413,3 +413,13 @@ func (w *world) status() ExitStatus {
 	}
 	return w.k.Status()
 }
+
+// ended reports whether the VM has ended.
+func (w *world) ended() bool {
+	select {
+	case <-w.k.Done():
+		return true
+	default:
+		return false
+	}
+}

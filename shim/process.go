@@ -282,7 +282,7 @@ func (p *Process) notifyParent() {
 			signo = 0
 		}
 	}
-	if signo != 0 {
+	if signo >= 1 && signo <= sig.NSIG { // clone(2) takes any number up to 255
 		p.k.send(parent, nil, p.exitInfo(signo))
 	}
 	if autoreap {

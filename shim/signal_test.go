@@ -138,7 +138,7 @@ func TestAltstack(t *testing.T) {
 	// Nested until the stack is full: then SIGSEGV, whose default ends the program.
 	for range 10 {
 		x.call(unix.SYS_KILL, 1, sig.SIGUSR1)
-		if w.k.ended {
+		if w.ended() {
 			break
 		}
 	}
