@@ -135,6 +135,7 @@ func (k *Kernel) serve(t *Thread, req *guest.Call) (action int, ret uint64) {
 // syscall runs a handler.
 func (t *Thread) syscall(nr uint64, a Args) int {
 	t.call = callState{nr: nr, active: true}
+	t.traceEntry(nr, a)
 	var ret uint64
 	var err error
 	if nr < numSyscalls && t.k.calls[nr] != nil {
@@ -207,7 +208,9 @@ func (t *Thread) setResult(ret uint64, err error) {
 	switch {
 	case err == nil:
 		t.slot.RAX = ret
-	case err == errNoReturn || err == errKilled:
+	case err == errKilled:
+		return // it never returns
+	case err == errNoReturn:
 	case errors.As(err, &errno):
 		t.slot.RAX = errnoResult(errno)
 	case errors.As(err, &re):
@@ -216,6 +219,7 @@ func (t *Thread) setResult(ret uint64, err error) {
 	default:
 		panic(fmt.Sprintf("system call %d returned %q, which is no errno", t.call.nr, err))
 	}
+	t.traceExit(re)
 }
 
 // errnoResult is an errno as a call's result.

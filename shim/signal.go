@@ -286,6 +286,7 @@ func (t *Thread) leave(w *Waiter) int {
 func (t *Thread) deliver(i sig.Info) {
 	n := int(i.Signo)
 	act := t.p.actions[n-1]
+	t.traceSignal(&i)
 	switch {
 	case act.handler == SIG_IGN:
 	case act.handler != SIG_DFL:

@@ -203,6 +203,7 @@ func (p *Process) exitGroup(code int) {
 func (t *Thread) exit() {
 	k, p := t.k, t.p
 	t.exited = true
+	t.traceEnd()
 	t.savedMask, t.restartFn = nil, nil
 	t.releaseRobust()
 	t.clearChildTID()

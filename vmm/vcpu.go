@@ -207,6 +207,12 @@ func (e *DeathError) Error() string { return fmt.Sprintf("vCPU %d: %s", e.VCPU, 
 // ErrUnusable marks a /dev/kvm that cannot run the guest kernel: its ring 0 is emulated in part only, as with PVM.
 var ErrUnusable = errors.New("this /dev/kvm cannot run the guest kernel")
 
+// Unusable reports whether err, of New, means that this machine's KVM cannot run VMs for this user: there is none, it
+// may not be opened, or it cannot run the guest kernel.
+func Unusable(err error) bool {
+	return errors.Is(err, kvm.ErrNoDevice) || errors.Is(err, kvm.ErrPermission) || errors.Is(err, ErrUnusable)
+}
+
 func (c *vcpu) dead(what string, exit kvm.Exit) error {
 	err := &DeathError{VCPU: c.id, What: fmt.Sprintf("%s: %v", what, exit)}
 	if exit.Reason == kvm.ExitInternalError && !c.vm.running.Load() {

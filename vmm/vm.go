@@ -26,6 +26,8 @@ type Handler interface {
 type Config struct {
 	Mem  int // bytes of guest memory, rounded up to 2 MiB
 	CPUs int
+	// ForwardAll makes ring 0 forward every system call, also those that it can serve by itself.
+	ForwardAll bool
 }
 
 // Phases are the times from New's start to the steps of starting up.
@@ -100,8 +102,12 @@ func (vm *VM) create(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	fast := guest.FastCalls()
+	if cfg.ForwardAll {
+		fast = nil
+	}
 	vm.boot, err = boot.Build(boot.Config{RAM: vm.ram, VCPUs: cfg.CPUs, Text: text, Code: guest.Addresses(),
-		Fast: guest.FastCalls(), Features: feat})
+		Fast: fast, Features: feat})
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"culvert/kvm"
 	"culvert/vmm"
 
 	"github.com/spf13/pflag"
@@ -76,25 +75,9 @@ func checkKVM() (bool, finding) {
 
 // capabilities lists what KVM says of itself.
 func capabilities() []finding {
-	sys, err := kvm.Open()
+	have, lack, err := vmm.Capabilities()
 	if err != nil {
 		return nil
-	}
-	defer sys.Close()
-	var have, lack []string
-	for _, c := range []struct {
-		cap  kvm.Cap
-		name string
-	}{
-		{kvm.CapReadonlyMem, "READONLY_MEM"}, {kvm.CapImmediateExit, "IMMEDIATE_EXIT"}, {kvm.CapXCRS, "XCRS"},
-		{kvm.CapGetTSCKHz, "GET_TSC_KHZ"}, {kvm.CapTSCControl, "TSC_CONTROL"}, {kvm.CapIOEventFD, "IOEVENTFD"},
-		{kvm.CapSplitIRQChip, "SPLIT_IRQCHIP"}, {kvm.CapSyncRegs, "SYNC_REGS"},
-	} {
-		if n, err := sys.CheckExtension(c.cap); err == nil && n > 0 {
-			have = append(have, c.name)
-		} else {
-			lack = append(lack, c.name)
-		}
 	}
 	state := strings.Join(have, " ")
 	if len(lack) > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"culvert/cmd/culvert/internal/emulate"
 	"culvert/shim/abi"
+	"culvert/shim/strace"
 	"culvert/shim/vfs/rootfs"
 
 	"github.com/spf13/pflag"
@@ -38,8 +39,8 @@ type options struct {
 	workdir   string
 	root      string
 	mounts    []rootfs.HostMount
-	stats     string // a file; "-" is standard error; "" is off
-	strace    string // a set of calls; "" is off
+	stats     string         // a file; "-" is standard error; "" is off
+	strace    *strace.Filter // nil is off
 	noEmulate bool
 	args      []string
 }
@@ -68,7 +69,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	mounts := fs.StringArray("mount", nil, "show host file or directory HOST at GUEST, as HOST:GUEST[:ro|rw]; ro is the default")
 	fs.StringVar(&o.stats, "stats", "", "write statistics as JSON to FILE, or to standard error")
 	fs.Lookup("stats").NoOptDefVal = "-"
-	fs.StringVar(&o.strace, "strace", "", "print system calls, or a SET of them, as in strace -e trace=SET")
+	set := fs.String("strace", "", "print system calls, or a SET of them, as in strace -e trace=SET")
 	fs.Lookup("strace").NoOptDefVal = defaultSet
 	fs.BoolVar(&o.noEmulate, "no-emulate", false, "fail on a machine without a usable /dev/kvm instead of emulating one")
 	if err := fs.Parse(args); err != nil {
@@ -80,6 +81,13 @@ func parse(args []string, out io.Writer) (*options, error) {
 	}
 	o.args = fs.Args()
 	var err error
+	if *set != "" {
+		filter, err := strace.ParseFilter(*set)
+		if err != nil {
+			return nil, fmt.Errorf("--strace: %w", err)
+		}
+		o.strace = &filter
+	}
 	if o.mem, err = emulate.ParseSize(*mem); err != nil {
 		return nil, fmt.Errorf("--mem: %w", err)
 	}

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"culvert/cmd/culvert/internal/emulate"
-	"culvert/kvm"
 	"culvert/shim"
+	"culvert/shim/strace"
 	"culvert/shim/vfs/memfs"
 	"culvert/shim/vfs/rootfs"
 	"culvert/vmm"
@@ -53,7 +53,8 @@ func Command(args []string, stdin, stdout, stderr *os.File) int {
 
 // run runs the program, here or on an emulated machine.
 func (o *options) run(args []string, stdio [3]*os.File) (int, error) {
-	vm, err := vmm.New(vmm.Config{Mem: int(o.mem), CPUs: o.cpus})
+	// What ring 0 serves by itself nobody could trace.
+	vm, err := vmm.New(vmm.Config{Mem: int(o.mem), CPUs: o.cpus, ForwardAll: o.strace != nil})
 	if err != nil {
 		if o.noEmulate || !wantsEmulation(err) {
 			return exitFailure, err
@@ -66,7 +67,7 @@ func (o *options) run(args []string, stdio [3]*os.File) (int, error) {
 
 // wantsEmulation reports whether err means that this machine's KVM cannot be used.
 func wantsEmulation(err error) bool {
-	return errors.Is(err, kvm.ErrNoDevice) || errors.Is(err, kvm.ErrPermission) || errors.Is(err, vmm.ErrUnusable)
+	return vmm.Unusable(err)
 }
 
 // emulate runs the same command line on an emulated machine. Files that the guest may write and the statistics are
@@ -115,13 +116,17 @@ func (o *options) runVM(vm *vmm.VM, stdio [3]*os.File) (int, error) {
 	}
 	l := vm.Layout()
 	xcr0, xsaveSize := vm.XSave()
+	var trace shim.Tracer
+	if o.strace != nil {
+		trace = strace.NewPrinter(stdio[2], *o.strace)
+	}
 	k, err := shim.New(shim.Config{
 		Machine: vm, NumCPUs: o.cpus,
 		Layout: shim.Layout{VMPage: l.VMPage, Threads: l.Threads, NumThreads: l.NumThreads, Files: l.Files,
 			NumFiles: l.NumFiles, Refs: l.Refs, Pools: l.Pools, KernelCR3: l.KernelCR3, FirstFree: l.FirstFree,
 			XSaveSize: xsaveSize, XCR0: xcr0},
 		Program: program, Args: o.args, Env: env, Dir: o.workdir, Namespace: root.NS, Hostname: hostname,
-		Stdio: stdio,
+		Stdio: stdio, Trace: trace,
 	})
 	if err != nil {
 		return exitFailure, err

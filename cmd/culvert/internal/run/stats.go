@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"culvert/shim"
+	"culvert/shim/strace"
 	"culvert/vmm"
 )
 
@@ -85,6 +86,9 @@ func syscallNames() func(nr uint64) string {
 		}
 		if nr == ^uint64(0) {
 			return "others"
+		}
+		if name := strace.Name(nr); name != "" {
+			return name
 		}
 		return fmt.Sprintf("call_%d", nr)
 	}
