@@ -32,6 +32,7 @@ type Config struct {
 	// FSGSBASE.
 	HWCap, HWCap2 uint64
 	Limits        Limits
+	Trace         Tracer // nil is none. Ring 0 must forward every call then (vmm.Config.ForwardAll)
 }
 
 // Limits bound what one VM may use of the host.
