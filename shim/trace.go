@@ -19,7 +19,7 @@ type Tracer interface {
 // traceEntry tells the tracer of a call.
 func (t *Thread) traceEntry(nr uint64, a Args) {
 	if tr := t.k.cfg.Trace; tr != nil && t.mm != nil {
-		tr.Entry(t.tid, nr, a, t.mm)
+		tr.Entry(t.tid, nr, a, t.mm.Space)
 	}
 }
 
@@ -33,7 +33,7 @@ func (t *Thread) traceExit(re restart) {
 	if re != 0 {
 		ret = -uint64(re)
 	}
-	tr.Exit(t.tid, ret, t.mm)
+	tr.Exit(t.tid, ret, t.mm.Space)
 }
 
 // traceSignal tells the tracer of a delivery.
