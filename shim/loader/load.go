@@ -89,6 +89,7 @@ func (im *Image) Load(as AddressSpace, pl Platform, rnd Random) (*Start, error) 
 	} else {
 		s.Entry = s.ProgEntry
 	}
+	// An entry point in user memory that nothing maps is the program's own affair: it dies there by itself.
 	if s.Entry >= taskSize {
 		return nil, fmt.Errorf("%s: entry point %#x is outside user memory: %w", im.path, s.Entry, unix.EINVAL)
 	}
@@ -107,6 +108,7 @@ func (im *Image) mapSegments(as AddressSpace, rnd Random, s *Start) (brk uint64,
 		if p.typ != elf.PT_LOAD {
 			continue
 		}
+		// Segments after the first keep their distance from it, whatever they overlap.
 		how, total := Fixed, uint64(0)
 		switch {
 		case !first:
@@ -125,6 +127,8 @@ func (im *Image) mapSegments(as AddressSpace, rnd Random, s *Start) (brk uint64,
 			s.Bias += addr - pageStart(s.Bias+p.vaddr)
 		}
 		first = false
+		// AT_PHDR is where the table lies in memory. If no segment holds it, it is the bias alone; if the range of a
+		// hostile segment wraps, whatever comes out is only a number that the program gets.
 		if p.off <= im.head.phoff && im.head.phoff < p.off+p.filesz {
 			s.Phdr = im.head.phoff - p.off + p.vaddr
 		}
@@ -321,6 +325,7 @@ func mapFile(as AddressSpace, f File, addr uint64, p phdr, how Placement, total 
 	if err != nil {
 		return 0, fmt.Errorf("map %#x bytes of the file from offset %#x at %#x: %w", length, off, addr, err)
 	}
+	// The room was for the whole image; the other segments are put there, and what lies between them stays free.
 	if length > size {
 		if err := as.Unmap(at+size, length-size); err != nil {
 			return 0, fmt.Errorf("unmap %#x bytes at %#x: %w", length-size, at+size, err)

@@ -100,6 +100,7 @@ func stringBytes(list []string) (n uint64) {
 
 // mapStack maps a stack that has room for everything that writeStack puts there.
 func (im *Image) mapStack(as AddressSpace, rnd Random) (top uint64, err error) {
+	// The layout's size does not depend on where a page-aligned top is.
 	need := pageAlign(taskSize - im.layout(taskSize, auxvMax, rnd).sp)
 	if need > max(im.stackLimit, pageSize) {
 		return 0, fmt.Errorf("%d bytes of arguments exceed the stack limit of %d bytes: %w",
@@ -123,6 +124,7 @@ func (im *Image) writeStack(as AddressSpace, top uint64, pl Platform, rnd Random
 	s.SP = st.sp
 	s.ArgStart, s.ArgEnd, s.EnvStart, s.EnvEnd = st.argStart, st.argEnd, st.argEnd, st.execfn
 
+	// One block, written at once. Its size is bounded by what Parse allowed: 6 MiB of strings and as much of pointers.
 	buf := make([]byte, 0, st.top-st.sp)
 	word := func(v uint64) { buf = binary.LittleEndian.AppendUint64(buf, v) }
 	word(uint64(len(im.argv)))

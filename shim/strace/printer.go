@@ -121,6 +121,20 @@ func (p *Printer) Killed(pid, signo int, core bool) {
 	})
 }
 
+// Superseded shows that thread by executes a program and takes over pid, the number of its process. What by has begun,
+// pid continues.
+func (p *Printer) Superseded(pid, by int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.markLocked(pid, func(d *decoder) { d.str("+++ superseded by execve in pid ").int(int64(by)).str(" +++") })
+	delete(p.calls, pid)
+	if c := p.calls[by]; c != nil {
+		delete(p.calls, by)
+		p.calls[pid] = c
+	}
+	delete(p.alive, by)
+}
+
 func (p *Printer) mark(pid int, show func(d *decoder)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

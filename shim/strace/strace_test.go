@@ -275,6 +275,31 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
+// TestSuperseded lets a thread that does not lead its process execute a program.
+func TestSuperseded(t *testing.T) {
+	var out strings.Builder
+	p := NewPrinter(&out, All())
+	mem := &flatMem{base: 0x1000, bytes: []byte("/p\x00")}
+	p.Entry(7, nr(t, "pause"), [6]uint64{}, mem)
+	p.Entry(8, nr(t, "execve"), [6]uint64{0x1000}, mem)
+	p.Superseded(7, 8)
+	p.Exit(7, 0, mem)
+	p.Exited(7, 0)
+	want := `
+pause( <unfinished ...>
+[pid     8] execve("/p", NULL, NULL <unfinished ...>
+[pid     7] +++ superseded by execve in pid 8 +++
+<... execve resumed>)                   = 0
++++ exited with 0 +++
+`
+	if got := "\n" + out.String(); got != want {
+		t.Errorf("got%s\nwant%s", got, want)
+	}
+	if len(p.calls) != 0 || len(p.alive) != 0 {
+		t.Errorf("left over: %d calls, %d processes", len(p.calls), len(p.alive))
+	}
+}
+
 func TestFilterInPrinter(t *testing.T) {
 	var out strings.Builder
 	f, err := ParseFilter("close")
