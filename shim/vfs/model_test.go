@@ -3,6 +3,7 @@ package vfs_test
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path"
 	"reflect"
@@ -23,10 +24,11 @@ type backend struct {
 	make func(t *rapid.T, dir string, p *hostfs.Pool) vfs.Inode
 	// What the backend refuses on purpose, and so is not compared.
 	noSetID, noFifo bool
+	tmpfile         int // O_TMPFILE, or 0
 }
 
 var backends = [...]backend{
-	{name: "tmpfs", make: func(t *rapid.T, dir string, p *hostfs.Pool) vfs.Inode {
+	{name: "tmpfs", tmpfile: unix.O_TMPFILE, make: func(t *rapid.T, dir string, p *hostfs.Pool) vfs.Inode {
 		fs, err := memfs.New(memfs.Options{Quota: memfs.NewQuota(1<<30, 1<<20), Mode: 0o755})
 		if err != nil {
 			t.Fatal(err)
@@ -34,7 +36,7 @@ var backends = [...]backend{
 		seed(t, newGuest(vfs.Mount{Root: fs.Root()}))
 		return fs.Root()
 	}},
-	{name: "overlay", make: func(t *rapid.T, dir string, p *hostfs.Pool) vfs.Inode {
+	{name: "overlay", tmpfile: unix.O_TMPFILE, make: func(t *rapid.T, dir string, p *hostfs.Pool) vfs.Inode {
 		lower, err := hostfs.New(p, dir, hostfs.Options{ReadOnly: true, Static: true})
 		if err != nil {
 			t.Fatal(err)
@@ -64,7 +66,7 @@ func seed(t *rapid.T, w world) {
 		}
 	}
 	file := func(name, text string, mode uint32) {
-		must(w.open(0, name, unix.O_CREAT|unix.O_WRONLY, mode))
+		must(w.open(0, name, vfs.How{Flags: unix.O_CREAT | unix.O_WRONLY, Mode: mode}))
 		if _, err := w.pwrite(0, 0, []byte(text)); err != nil {
 			must(err)
 		}
@@ -89,26 +91,41 @@ func seed(t *rapid.T, w world) {
 	must(w.symlink("loop", "/c/loop"))
 }
 
-// comps are what paths are made of: few, so that they meet.
-var comps = []string{"a", "b", "c", "f", "l", "x", "t", "g", "d", "loop", ".", "..", "a", "b", "t", ""}
+// comps are what paths are made of: few, so that they meet. places are paths
+// that exist at first, or could.
+var (
+	comps  = []string{"a", "b", "c", "f", "l", "x", "t", "g", "d", "loop", ".", "..", ""}
+	places = []string{"/a", "/a/b", "/a/b/x", "/a/f", "/a/d", "/c", "/c/x", "/c/l", "/l", "/l/x", "/f",
+		"/t", "/t/a", "/t/b", "/t/a/b", "/g", "/g/a", "/g/b", "/g/a/b", "/a/x", "/c/a", "/c/b", "/x", "f", "x", "a", "..", "/"}
+)
 
-func genPath(t *rapid.T, label string) string {
-	n := rapid.IntRange(1, 4).Draw(t, label+" length")
+// dice decide a step. A step is drawn as one number, so that rapid can leave
+// steps out of a failing sequence without changing the others.
+type dice struct{ *rand.Rand }
+
+// of returns one of xs.
+func of[T any](d dice, xs ...T) T { return xs[d.IntN(len(xs))] }
+
+func (d dice) path() string {
+	shape := d.IntN(40)
+	if shape < 28 {
+		return of(d, places...)
+	}
 	var b strings.Builder
-	if rapid.Bool().Draw(t, label+" absolute") {
+	if shape%2 == 0 {
 		b.WriteByte('/')
 	}
-	for i := range n {
+	for i := range 1 + d.IntN(4) {
 		if i > 0 {
 			b.WriteByte('/')
 		}
-		b.WriteString(rapid.SampledFrom(comps).Draw(t, label))
+		b.WriteString(of(d, comps...))
 	}
-	switch rapid.IntRange(0, 19).Draw(t, label+" tail") {
-	case 0:
+	switch shape {
+	case 36, 37, 38:
 		b.WriteByte('/')
-	case 1:
-		b.WriteString(strings.Repeat("n", rapid.SampledFrom([]int{254, 255, 256, 4096}).Draw(t, label+" long")))
+	case 39:
+		b.WriteString(strings.Repeat("n", of(d, 254, 255, 256, 4096)))
 	}
 	return b.String()
 }
@@ -160,97 +177,110 @@ func value[T any](p *pair, what string, op func(w world) (T, error)) {
 }
 
 // step does one random operation.
-func (p *pair) step(b *backend) {
-	t := p.t
-	slot := rapid.IntRange(0, slots-1).Draw(t, "slot")
+func (p *pair) step(d dice, b *backend) {
+	slot := d.IntN(slots)
 	off := func() int64 {
-		return rapid.SampledFrom([]int64{0, 1, 5, 4090, 4096, 5000, 8192, 10000, 11000, 70000}).Draw(t, "offset")
+		return of[int64](d, 0, 1, 5, 4090, 4096, 5000, 8192, 10000, 11000, 70000)
 	}
 	mode := func() uint32 {
-		m := rapid.SampledFrom([]uint32{0o644, 0o755, 0o777, 0o000, 0o070, 0o007, 0o600, 0o1777, 0o2755, 0o4711, 0o2745, 0o111}).Draw(t, "mode")
+		m := of[uint32](d, 0o644, 0o755, 0o777, 0o000, 0o070, 0o007, 0o600, 0o1777, 0o2755, 0o4711, 0o2745, 0o111)
 		if b.noSetID {
 			m &^= 0o6000
 		}
 		return m
 	}
 	ops := []func(){
-		func() { p.opens(slot, genPath(t, "name"), mode()) },
-		func() { p.opens(slot, genPath(t, "name"), mode()) },
+		func() { p.opens(d, b, slot, d.path(), mode()) },
+		func() { p.opens(d, b, slot, d.path(), mode()) },
 		func() {
-			n, m := genPath(t, "dir"), mode()
+			n, m := d.path(), mode()
 			p.do(fmt.Sprintf("mkdir %q %o", n, m), func(w world) error { return w.mkdir(n, m) })
 		},
 		func() {
-			n, f := genPath(t, "name"), rapid.SampledFrom([]int{0, unix.AT_REMOVEDIR}).Draw(t, "flags")
+			n, f := d.path(), of[int](d, 0, unix.AT_REMOVEDIR)
 			p.do(fmt.Sprintf("unlink %q %#x", n, f), func(w world) error { return w.unlink(n, f) })
 		},
 		func() {
-			o, n := genPath(t, "old"), genPath(t, "new")
-			f := rapid.SampledFrom([]uint32{0, 0, 0, unix.RENAME_NOREPLACE, unix.RENAME_EXCHANGE, 3}).Draw(t, "flags")
+			o, n := d.path(), d.path()
+			f := of[uint32](d, 0, 0, 0, unix.RENAME_NOREPLACE, unix.RENAME_EXCHANGE, 3)
 			p.do(fmt.Sprintf("rename %q %q %d", o, n, f), func(w world) error { return w.rename(o, n, f) })
 		},
 		func() {
-			o, n := genPath(t, "old"), genPath(t, "new")
-			f := rapid.SampledFrom([]int{0, 0, unix.AT_SYMLINK_FOLLOW}).Draw(t, "flags")
+			o, n := d.path(), d.path()
+			f := of[int](d, 0, 0, unix.AT_SYMLINK_FOLLOW)
 			p.do(fmt.Sprintf("link %q %q %#x", o, n, f), func(w world) error { return w.link(o, n, f) })
 		},
 		func() {
-			to, n := genPath(t, "target"), genPath(t, "name")
+			to, n := d.path(), d.path()
 			p.do(fmt.Sprintf("symlink %q %q", to, n), func(w world) error { return w.symlink(to, n) })
 		},
-		func() { p.attrs(genPath(t, "name"), mode(), off()) },
-		func() { p.looks(genPath(t, "name")) },
+		func() { p.attrs(d, d.path(), mode(), off()) },
+		func() { p.looks(d.path()) },
 		func() {
-			n := genPath(t, "name")
-			m := mode() | rapid.SampledFrom([]uint32{unix.S_IFREG, unix.S_IFIFO, unix.S_IFSOCK, unix.S_IFDIR, 0, 0o170000}).Draw(t, "type")
+			n := d.path()
+			m := mode() | of[uint32](d, unix.S_IFREG, unix.S_IFIFO, unix.S_IFSOCK, unix.S_IFDIR, 0, 0o170000)
 			if b.noFifo && m&unix.S_IFMT == unix.S_IFIFO {
 				return
 			}
 			p.do(fmt.Sprintf("mknod %q %o", n, m), func(w world) error { return w.mknod(n, m) })
 		},
 		func() {
-			n := genPath(t, "name")
+			n := d.path()
 			p.do(fmt.Sprintf("chdir %q", n), func(w world) error { return w.chdir(n) })
 			value(p, "getcwd", func(w world) (string, error) { return w.getcwd() })
 		},
 		func() {
-			u := rapid.IntRange(0, len(users)-1).Draw(t, "user")
-			p.log = append(p.log, fmt.Sprintf("become %d", users[u].uid))
+			u := of[int](d, 0, 0, 0, 1, 1, 2)
+			p.log = append(p.log, fmt.Sprintf("close all, become %d", users[u].uid))
+			// A descriptor that outlives its opener's privileges keeps set-ID bits
+			// when written to, which Linux's does not: see memfs's file.
+			for i := range slots {
+				p.lx.close(i)
+				p.g.close(i)
+			}
 			p.lx.become(u)
 			p.g.become(u)
 		},
-		func() { p.io(slot, off(), off()) },
-		func() { p.io(slot, off(), off()) },
-		func() { p.io(slot, off(), off()) },
+		func() { p.io(d, slot, off(), off()) },
+		func() { p.io(d, slot, off(), off()) },
+		func() { p.io(d, slot, off(), off()) },
+		func() { p.io(d, slot, off(), off()) },
+		func() { p.io(d, slot, off(), off()) },
+		func() { p.io(d, slot, off(), off()) },
 	}
-	ops[rapid.IntRange(0, len(ops)-1).Draw(t, "operation")]()
+	ops[d.IntN(len(ops))]()
 }
 
-func (p *pair) opens(slot int, n string, m uint32) {
-	f := rapid.SampledFrom([]int{
-		unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR, unix.O_RDWR, 3, unix.O_RDONLY | unix.O_DIRECTORY,
-		unix.O_PATH, unix.O_PATH | unix.O_NOFOLLOW, unix.O_RDWR | unix.O_DIRECTORY,
-	}).Draw(p.t, "open")
-	f |= rapid.SampledFrom([]int{
-		0, 0, 0, unix.O_CREAT, unix.O_CREAT, unix.O_CREAT | unix.O_EXCL, unix.O_TRUNC,
-		unix.O_CREAT | unix.O_TRUNC, unix.O_NOFOLLOW, unix.O_CREAT | unix.O_NOFOLLOW, unix.O_NOATIME,
-	}).Draw(p.t, "how")
-	p.do(fmt.Sprintf("%d = open %q %#o %o", slot, n, f, m), func(w world) error { return w.open(slot, n, f, m) })
+func (p *pair) opens(d dice, b *backend, slot int, n string, m uint32) {
+	f := of[int](d, unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR, unix.O_RDWR, unix.O_RDWR, unix.O_RDWR, unix.O_RDWR, 3, unix.O_RDONLY|unix.O_DIRECTORY,
+		unix.O_PATH, unix.O_PATH|unix.O_NOFOLLOW, unix.O_RDWR|unix.O_DIRECTORY)
+	f |= of[int](d, 0, 0, 0, unix.O_CREAT, unix.O_CREAT, unix.O_CREAT|unix.O_EXCL, unix.O_TRUNC,
+		unix.O_CREAT|unix.O_TRUNC, unix.O_NOFOLLOW, unix.O_CREAT|unix.O_NOFOLLOW, unix.O_NOATIME, b.tmpfile)
+	r := of[uint64](d, 0, 0, 0, 0, unix.RESOLVE_BENEATH, unix.RESOLVE_IN_ROOT, unix.RESOLVE_NO_SYMLINKS,
+		unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_MAGICLINKS)
+	if r != 0 { // openat2 refuses what openat ignores
+		f &^= unix.O_PATH
+		if f&unix.O_CREAT == 0 {
+			m = 0
+		}
+	}
+	p.do(fmt.Sprintf("%d = open %q %#o %o %#x", slot, n, f, m, r), func(w world) error {
+		return w.open(slot, n, vfs.How{Flags: f, Mode: m, Resolve: r})
+	})
 }
 
-func (p *pair) attrs(n string, m uint32, size int64) {
-	t := p.t
-	switch rapid.IntRange(0, 3).Draw(t, "attribute") {
+func (p *pair) attrs(d dice, n string, m uint32, size int64) {
+	switch d.IntN(4) {
 	case 0:
 		p.do(fmt.Sprintf("chmod %q %o", n, m), func(w world) error { return w.chmod(n, m) })
 	case 1:
 		ids := []int{-1, 0, 1000, 1001, 2000}
-		u, g := rapid.SampledFrom(ids).Draw(t, "uid"), rapid.SampledFrom(ids).Draw(t, "gid")
-		follow := rapid.Bool().Draw(t, "follow")
+		u, g := of(d, ids...), of(d, ids...)
+		follow := d.IntN(2) == 0
 		p.do(fmt.Sprintf("chown %q %d:%d %v", n, u, g, follow), func(w world) error { return w.chown(n, u, g, follow) })
 	case 2:
 		ts := []unix.Timespec{{Sec: 1, Nsec: 2}, {Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_OMIT}, {Nsec: -1}}
-		a, m := rapid.SampledFrom(ts).Draw(t, "atime"), rapid.SampledFrom(ts).Draw(t, "mtime")
+		a, m := of(d, ts...), of(d, ts...)
 		if a.Nsec == unix.UTIME_OMIT && m.Nsec == unix.UTIME_OMIT {
 			return // the system-call layer does not even look at the path
 		}
@@ -274,8 +304,8 @@ func (p *pair) looks(n string) {
 }
 
 // io uses a descriptor.
-func (p *pair) io(slot int, off, n int64) {
-	switch rapid.IntRange(0, 6).Draw(p.t, "io") {
+func (p *pair) io(d dice, slot int, off, n int64) {
+	switch d.IntN(7) {
 	case 0:
 		value(p, fmt.Sprintf("pread %d %d+%d", slot, off, n), func(w world) (string, error) {
 			b, err := w.pread(slot, off, int(n))
@@ -289,7 +319,7 @@ func (p *pair) io(slot int, off, n int64) {
 	case 3:
 		p.do(fmt.Sprintf("ftruncate %d %d", slot, n), func(w world) error { return w.ftruncate(slot, n) })
 	case 4:
-		m := rapid.SampledFrom([]uint32{0, unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE}).Draw(p.t, "fallocate")
+		m := of[uint32](d, 0, unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_KEEP_SIZE|unix.FALLOC_FL_PUNCH_HOLE)
 		p.do(fmt.Sprintf("fallocate %d %d %d+%d", slot, m, off, n), func(w world) error { return w.fallocate(slot, m, off, n) })
 	case 5:
 		value(p, fmt.Sprintf("fstat %d", slot), func(w world) (string, error) { return w.fstat(slot) })
@@ -331,7 +361,7 @@ func (p *pair) tree() {
 	walk = func(dir string) {
 		var names []string
 		value(p, "list "+dir, func(w world) ([]string, error) {
-			if err := w.open(0, dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0); err != nil {
+			if err := w.open(0, dir, vfs.How{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW}); err != nil {
 				return nil, err
 			}
 			var err error
@@ -355,7 +385,7 @@ func (p *pair) tree() {
 				walk(full)
 			case fmt.Sprintf("%o", unix.S_IFREG):
 				value(p, "contents of "+full, func(w world) (string, error) {
-					if err := w.open(0, full, unix.O_RDONLY, 0); err != nil {
+					if err := w.open(0, full, vfs.How{}); err != nil {
 						return "", err
 					}
 					b, err := w.pread(0, 0, 1<<20)
@@ -416,8 +446,9 @@ func modelRun(t *rapid.T, b *backend) {
 	g := newGuest(vfs.Mount{Root: b.make(t, dirs[1], pool)})
 	defer g.end()
 	p := &pair{t: t, lx: lx, g: g}
-	for range rapid.IntRange(1, 60).Draw(t, "steps") {
-		p.step(b)
+	run := rapid.Uint64().Draw(t, "run")
+	for _, seed := range rapid.SliceOfN(rapid.Uint64(), 40, 120).Draw(t, "steps") {
+		p.step(dice{rand.New(rand.NewPCG(seed, run))}, b)
 	}
 	p.tree()
 }

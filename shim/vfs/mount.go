@@ -61,10 +61,3 @@ type mount struct {
 	root   *dentry
 	spec   Mount
 }
-
-// mountKey names a mount point: the same directory seen through two mounts is
-// two points.
-type mountKey struct {
-	mount *mount
-	dent  *dentry
-}

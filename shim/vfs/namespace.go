@@ -12,8 +12,8 @@ import (
 type Namespace struct {
 	mu     sync.Mutex
 	root   *mount
-	mounts map[mountKey]*mount
-	order  []*mount // in the order of mounting
+	mounts map[Path]*mount // by mount point: a directory seen through two mounts is two
+	order  []*mount        // in the order of mounting
 	nextID int
 	anon   *mount // home of inodes without a name
 	ring   ring
@@ -31,7 +31,7 @@ const (
 
 // New returns a namespace whose root is a file system's root directory.
 func New(root Mount) *Namespace {
-	ns := &Namespace{mounts: make(map[mountKey]*mount), nextID: 1}
+	ns := &Namespace{mounts: make(map[Path]*mount), nextID: 1}
 	ns.anon = &mount{}
 	ns.root = ns.newMount(nil, nil, root)
 	return ns
@@ -71,7 +71,7 @@ func (ns *Namespace) Mount(c *Context, at Path, name string, spec Mount) error {
 		return unix.ENOTDIR
 	}
 	m := ns.newMount(p.mount, p.dent, spec)
-	ns.mounts[mountKey{p.mount, p.dent}] = m
+	ns.mounts[p] = m
 	p.dent.mounts++
 	return nil
 }

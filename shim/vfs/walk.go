@@ -24,6 +24,7 @@ type walker struct {
 	root    Path // absolute names start, and ".." ends, here
 	cur     Path
 	links   int    // symbolic links followed so far
+	rooted  bool   // the root was looked at: see begin
 	resolve uint64 // openat2(2)'s RESOLVE_*
 
 	last  string
@@ -43,8 +44,8 @@ func (ns *Namespace) walker(c *Context, at Path, name string, resolve uint64) (*
 		at = c.Cwd
 	}
 	w := &walker{ns: ns, c: c, root: c.Root, cur: at, resolve: resolve}
-	if resolve&(unix.RESOLVE_BENEATH|unix.RESOLVE_IN_ROOT) != 0 {
-		w.root = at
+	if w.scoped() {
+		w.root, w.rooted = at, true
 	}
 	if name[0] != '/' && at.Inode().Type() != unix.S_IFDIR {
 		return nil, unix.ENOTDIR
@@ -57,7 +58,7 @@ func (w *walker) scoped() bool {
 	return w.resolve&(unix.RESOLVE_BENEATH|unix.RESOLVE_IN_ROOT) != 0
 }
 
-// begin goes to the root for an absolute name.
+// begin goes to the root for an absolute name, be it the walk's own or a link's.
 func (w *walker) begin(name string) error {
 	if name[0] != '/' {
 		return nil
@@ -65,10 +66,12 @@ func (w *walker) begin(name string) error {
 	if w.resolve&unix.RESOLVE_BENEATH != 0 {
 		return unix.EXDEV
 	}
-	if w.resolve&unix.RESOLVE_NO_XDEV != 0 && w.cur.mount != w.root.mount {
+	// Linux compares the mounts only if this walk has looked at the root before,
+	// and takes another mount for granted if not (fs/namei.c, nd_jump_root).
+	if w.links > 0 && w.resolve&unix.RESOLVE_NO_XDEV != 0 && (!w.rooted || w.cur.mount != w.root.mount) {
 		return unix.EXDEV
 	}
-	w.cur = w.root
+	w.cur, w.rooted = w.root, true
 	return nil
 }
 
@@ -200,6 +203,7 @@ func (w *walker) follow(p Path) (link string, err error) {
 // up goes to the parent directory, out of mounts, never above the root.
 func (w *walker) up() error {
 	from := w.cur.mount
+	w.rooted = true
 	for {
 		if w.cur == w.root {
 			if w.resolve&unix.RESOLVE_BENEATH != 0 {
@@ -257,7 +261,7 @@ func (w *walker) finish(follow bool) (Path, error) {
 // mountedOn goes down to what is mounted on a place, if anything is.
 func (ns *Namespace) mountedOn(p Path) Path {
 	for p.dent.mounts > 0 {
-		m, ok := ns.mounts[mountKey{p.mount, p.dent}]
+		m, ok := ns.mounts[p]
 		if !ok {
 			break
 		}

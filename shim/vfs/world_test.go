@@ -17,7 +17,7 @@ import (
 // the vfs each make one, and must not be told apart.
 type world interface {
 	become(user int)
-	open(slot int, name string, flags int, mode uint32) error
+	open(slot int, name string, how vfs.How) error
 	close(slot int)
 	pread(slot int, off int64, n int) ([]byte, error)
 	pwrite(slot int, off int64, p []byte) (int, error)
@@ -49,7 +49,7 @@ type world interface {
 // groups, those of the test's process.
 var users = [...]struct{ uid, gid uint32 }{{0, 0}, {1000, 1000}, {1001, 2000}}
 
-const slots = 4
+const slots = 2
 
 // statString is what the two worlds compare of a stat. A directory's size is the
 // file system's own affair.
@@ -122,10 +122,18 @@ func (l *linux) become(user int) {
 	})
 }
 
-func (l *linux) open(slot int, name string, flags int, mode uint32) error {
+func (l *linux) open(slot int, name string, how vfs.How) error {
 	l.close(slot)
 	return call(l, func() error {
-		fd, err := unix.Openat(unix.AT_FDCWD, name, flags|unix.O_NONBLOCK|unix.O_CLOEXEC, mode)
+		flags := how.Flags | unix.O_NONBLOCK | unix.O_CLOEXEC
+		fd, err := -1, error(nil)
+		if how.Resolve == 0 {
+			fd, err = unix.Openat(unix.AT_FDCWD, name, flags, how.Mode)
+		} else {
+			fd, err = unix.Openat2(unix.AT_FDCWD, name, &unix.OpenHow{
+				Flags: uint64(flags), Mode: uint64(how.Mode), Resolve: how.Resolve,
+			})
+		}
 		if err != nil {
 			return err
 		}
@@ -295,9 +303,10 @@ func (g *guest) become(user int) {
 	g.c.Cred = vfs.NewCred(u.uid, u.gid, g.groups...)
 }
 
-func (g *guest) open(slot int, name string, flags int, mode uint32) error {
+func (g *guest) open(slot int, name string, how vfs.How) error {
 	g.close(slot)
-	o, err := g.ns.Open(g.c, vfs.Path{}, name, vfs.How{Flags: flags, Mode: mode})
+	flags := how.Flags
+	o, err := g.ns.Open(g.c, vfs.Path{}, name, how)
 	if err != nil {
 		return err
 	}

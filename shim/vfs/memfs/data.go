@@ -204,9 +204,8 @@ func (i *Inode) zeroTail() {
 	}
 }
 
-// truncate sets the size. strip says that set-ID bits go, as they do when anyone
-// but a privileged process changes the contents.
-func (i *Inode) truncate(size int64, strip bool) error {
+// truncate sets the size, on behalf of cred.
+func (i *Inode) truncate(size int64, cred *vfs.Cred) error {
 	if size < 0 {
 		return unix.EINVAL
 	}
@@ -223,9 +222,7 @@ func (i *Inode) truncate(size int64, strip bool) error {
 		i.zeroTail()
 		i.attr.size = size
 	}
-	if strip {
-		i.stripSetID()
-	}
+	i.stripSetID(cred)
 	now := i.fs.now()
 	i.attr.mtime, i.attr.ctime = now, now
 	pager := i.pager
@@ -253,17 +250,21 @@ func (i *Inode) shrink(size int64) (stale spans) {
 	return spans{{first, maxPage}}
 }
 
-// stripSetID drops the set-ID bits of a program whose contents change.
+// stripSetID drops the set-ID bits of a program whose contents cred changes,
+// unless cred is privileged (fs/inode.c, file_remove_privs).
 // Preconditions: i.mu is held.
-func (i *Inode) stripSetID() {
+func (i *Inode) stripSetID(cred *vfs.Cred) {
+	if i.attr.mode&(unix.S_ISUID|unix.S_ISGID) == 0 || cred.Has(unix.CAP_FSETID) {
+		return
+	}
 	i.attr.mode &^= unix.S_ISUID
-	if i.attr.mode&unix.S_IXGRP != 0 {
+	if i.attr.mode&unix.S_IXGRP != 0 || !cred.InGroup(i.attr.gid) {
 		i.attr.mode &^= unix.S_ISGID
 	}
 }
 
 // punch makes a hole (FALLOC_FL_PUNCH_HOLE).
-func (i *Inode) punch(off, n int64) error {
+func (i *Inode) punch(cred *vfs.Cred, off, n int64) error {
 	i.mu.Lock()
 	if i.seals&(unix.F_SEAL_WRITE|unix.F_SEAL_FUTURE_WRITE) != 0 {
 		i.mu.Unlock()
@@ -271,10 +272,9 @@ func (i *Inode) punch(off, n int64) error {
 	}
 	end := min(off+n, max(i.attr.size, i.lowerEnd))
 	stale, err := i.zeroRange(off, end)
-	if err == nil && end > off {
-		now := i.fs.now()
-		i.attr.mtime, i.attr.ctime = now, now
-	}
+	i.stripSetID(cred)
+	now := i.fs.now()
+	i.attr.mtime, i.attr.ctime = now, now
 	pager := i.pager
 	i.mu.Unlock()
 	stale.drop(pager, i)
@@ -334,7 +334,7 @@ func (i *Inode) parts(off, end, first, last int64) (parts []extent) {
 }
 
 // allocate makes sure that a range has pages (fallocate(2), mode 0).
-func (i *Inode) allocate(off, n int64, keepSize bool) error {
+func (i *Inode) allocate(cred *vfs.Cred, off, n int64, keepSize bool) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	end := off + n
@@ -371,7 +371,9 @@ func (i *Inode) allocate(off, n int64, keepSize bool) error {
 		i.zeroTail()
 		i.attr.size = end
 	}
-	i.attr.ctime = i.fs.now()
+	i.stripSetID(cred)
+	now := i.fs.now()
+	i.attr.mtime, i.attr.ctime = now, now
 	return nil
 }
 

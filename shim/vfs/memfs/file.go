@@ -12,7 +12,9 @@ import (
 type file struct {
 	i       *Inode
 	noatime bool
-	strip   bool // opened by someone whose writes take set-ID bits away
+	// cred decides whether writes take set-ID bits away. Linux goes by who
+	// writes; here it is who opened.
+	cred *vfs.Cred
 }
 
 func (f *file) Inode() vfs.Inode { return f.i }
@@ -66,8 +68,8 @@ func (f *file) write(p []byte, off int64, end bool) (int, int64, error) {
 		off = i.attr.size
 	}
 	n, stale, err := i.write(p, off)
-	if n > 0 && f.strip {
-		i.stripSetID()
+	if n > 0 {
+		i.stripSetID(f.cred)
 	}
 	pager := i.pager
 	i.mu.Unlock()
@@ -84,7 +86,7 @@ func (f *file) Truncate(size int64) error {
 	if err := f.i.fs.modify(f.i); err != nil {
 		return err
 	}
-	return f.i.truncate(size, f.strip)
+	return f.i.truncate(size, f.cred)
 }
 
 // Allocate serves the modes that tmpfs does.
@@ -100,9 +102,9 @@ func (f *file) Allocate(mode uint32, off, n int64) error {
 	}
 	switch mode {
 	case 0, unix.FALLOC_FL_KEEP_SIZE:
-		return f.i.allocate(off, n, mode != 0)
+		return f.i.allocate(f.cred, off, n, mode != 0)
 	case unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE:
-		return f.i.punch(off, n)
+		return f.i.punch(f.cred, off, n)
 	}
 	return unix.EOPNOTSUPP
 }

@@ -78,7 +78,7 @@ func (i *Inode) SetAttr(c *vfs.Context, a vfs.Attr) error {
 		if i.typ != unix.S_IFREG {
 			return unix.EINVAL
 		}
-		if err := i.truncate(a.Size, !c.Cred.Has(unix.CAP_FSETID)); err != nil {
+		if err := i.truncate(a.Size, c.Cred); err != nil {
 			return err
 		}
 	}
@@ -179,7 +179,7 @@ func (i *Inode) Open(c *vfs.Context, flags int) (vfs.File, error) {
 	default:
 		return nil, unix.ENXIO
 	}
-	f := &file{i: i, noatime: flags&unix.O_NOATIME != 0, strip: !c.Cred.Has(unix.CAP_FSETID)}
+	f := &file{i: i, noatime: flags&unix.O_NOATIME != 0, cred: c.Cred}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if err := i.openLower(c); err != nil {
