@@ -124,7 +124,7 @@ func (im *Image) writeStack(as AddressSpace, top uint64, pl Platform, rnd Random
 	s.SP = st.sp
 	s.ArgStart, s.ArgEnd, s.EnvStart, s.EnvEnd = st.argStart, st.argEnd, st.argEnd, st.execfn
 
-	// One block, written at once. Its size is bounded by what Parse allowed: 6 MiB of strings and as much of pointers.
+	// One block, written at once: Parse allowed at most 6 MiB of strings and pointers together.
 	buf := make([]byte, 0, st.top-st.sp)
 	word := func(v uint64) { buf = binary.LittleEndian.AppendUint64(buf, v) }
 	word(uint64(len(im.argv)))
