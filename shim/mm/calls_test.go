@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -401,6 +402,58 @@ func TestShootdowns(t *testing.T) {
 	}
 	v.load(nil)
 	s.Release()
+	mc.noLeak(0)
+}
+
+// While a shootdown waits, the old translations still work: nothing that they reach is free, and nobody can write to
+// the copy that replaces it.
+func TestShootdownOrder(t *testing.T) {
+	mc := newMachine(t, 16<<20, 2)
+	s, v, w := mc.space(), mc.vcpus[0], mc.vcpus[1]
+	v.load(s)
+	w.load(s)
+	a := mustMmap(t, s, MmapArgs{Len: 2 * pg, Prot: rw, Flags: anonPriv})
+	mustWrite(t, v, a, 1)
+	c, err := s.Fork()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRead(t, w, a, 1)
+	old := frame(w.tlb[a>>abi.PageShift] & abi.PTEAddr >> abi.PageShift)
+	calls := 0
+	mc.onShoot = func() {
+		calls++
+		clear(v.tlb)
+		if _, ok := v.tryAccess(a, abi.PFWrite, func(*byte) {}); ok {
+			t.Error("a processor wrote to the copy while another could read the old page")
+		}
+		if n := atomic.LoadUint32(mc.ref(old)); n < 2 {
+			t.Errorf("the old page has %d references while a processor uses it", n)
+		}
+	}
+	mustWrite(t, v, a, 2)
+	mustRead(t, w, a, 2)
+	mc.onShoot = func() {
+		calls++
+		if mc.frames.state[w.tlb[a>>abi.PageShift]&abi.PTEAddr>>abi.PageShift] != stUser {
+			t.Error("a page was freed while a processor could reach it")
+		}
+	}
+	if err := s.Madvise(a, pg, unix.MADV_DONTNEED); err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, w, a, 3)
+	if err := s.Munmap(a, 2*pg); err != nil {
+		t.Fatal(err)
+	}
+	mc.onShoot = nil
+	if calls != 3 {
+		t.Errorf("%d shootdowns, want 3", calls)
+	}
+	v.load(nil)
+	w.load(nil)
+	s.Release()
+	c.Release()
 	mc.noLeak(0)
 }
 

@@ -2,6 +2,7 @@ package mm
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,6 +22,7 @@ type machine struct {
 	vcpus    []*vcpu
 	shoots   atomic.Int64
 	discards int
+	onShoot  func()
 }
 
 // Layout of the test machine: the template PML4 at 4 KiB, the reference counts from 64 KiB, the frames from 1 MiB.
@@ -55,7 +57,12 @@ func newMachine(t testing.TB, size, vcpus int) *machine {
 
 // Shootdown empties the TLB of each vCPU that has the space loaded.
 func (mc *machine) Shootdown(sp *guest.Space) {
-	mc.shoots.Add(1)
+	if mc.onShoot != nil {
+		mc.onShoot()
+	}
+	if mc.shoots.Add(1)%2 == 0 {
+		runtime.Gosched() // as long as a kick takes, the old translations are there
+	}
 	active := atomic.LoadUint64(&sp.Active)
 	for i, v := range mc.vcpus {
 		if active&(1<<i) != 0 {
@@ -107,6 +114,7 @@ type vcpu struct {
 	// dumb leaves all faults to the host.
 	dumb                  bool
 	demands, cows, reuses int
+	faults                int
 }
 
 // load switches to a space, nil for the kernel's.
@@ -116,7 +124,9 @@ func (v *vcpu) load(s *Space) {
 	}
 	old := v.space
 	v.space = s
+	v.mu.Lock()
 	clear(v.tlb)
+	v.mu.Unlock()
 	if old != nil && old != s {
 		atomic.AndUint64(&old.guest.Active, ^uint64(1<<v.id))
 	}
@@ -226,6 +236,9 @@ func (v *vcpu) ring0(addr, code uint64) bool {
 		}
 		ref := refAt(ram, testRefs, frame(old>>abi.PageShift))
 		if atomic.LoadUint32(ref) == 1 {
+			if v.faults++; v.faults%4 == 0 {
+				runtime.Gosched() // widens the gap in which a fork may raise the count
+			}
 			if atomic.CompareAndSwapUint64(p, e, e&^abi.PTECOW|abi.PTEWrite) {
 				v.reuses++
 			}
