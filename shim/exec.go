@@ -140,6 +140,9 @@ func (t *Thread) becomeLeader() {
 		}
 	}
 	p.leader = t
+	if tr := t.k.cfg.Trace; tr != nil {
+		tr.Superseded(p.pid, t.tid)
+	}
 	t.tid = p.pid
 	t.k.threads[t.tid] = t
 	p.threads[t.tid] = t

@@ -122,6 +122,9 @@ func (k *Kernel) newThread(p *Process, tid int) (*Thread, error) {
 	s.Wait = guest.Wait{}
 	atomic.StoreUint64(&s.OnCPU, 0)
 	atomic.StoreUint64(&s.Attn, 0)
+	if tr := k.cfg.Trace; tr != nil {
+		tr.Start(tid)
+	}
 	return t, nil
 }
 

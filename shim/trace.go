@@ -12,6 +12,7 @@ type Tracer interface {
 	Entry(pid int, nr uint64, args [6]uint64, mem strace.Memory)
 	Exit(pid int, ret uint64, mem strace.Memory)
 	Signal(pid int, info []byte)
+	Superseded(pid, by int)
 	Exited(pid, code int)
 	Killed(pid, signo int, core bool)
 }
