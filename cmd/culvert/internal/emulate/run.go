@@ -84,7 +84,7 @@ func runFresh(ctx context.Context, opt *Options, shares []resolved, snapshots st
 	}
 	// All snapshots have the same exports; those that nothing is shared by lead nowhere.
 	empty := filepath.Join(opt.Cache, "empty")
-	if err := os.MkdirAll(empty, 0o500); err != nil {
+	if err := errors.Join(os.MkdirAll(opt.Cache, 0o700), os.MkdirAll(empty, 0o500)); err != nil {
 		return exitFailure, fmt.Errorf("cache: %w", err)
 	}
 	for i := len(exports); i < exportSlots; i++ {

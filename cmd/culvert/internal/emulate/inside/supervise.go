@@ -59,27 +59,14 @@ func supervised(in *wire.Reader, out *wire.Writer) (uint32, error) {
 	if err := limits(req); err != nil {
 		return 0, err
 	}
-	attr := &syscall.ProcAttr{
-		Env:   req.Env,
-		Files: []uintptr{0, 1, 2},
-		Sys: &syscall.SysProcAttr{
-			Credential: &syscall.Credential{Uid: uint32(req.UID), Gid: uint32(req.GID), Groups: groups(req.Groups)},
-			Setpgid:    true,
-		},
-	}
+	attr := attributes(req)
 	ready := wire.Frame{Kind: wire.Ready}
 	master := -1
 	if req.TTY {
-		var slave int
-		if master, slave, err = openTTY(req); err != nil {
+		if master, err = attachTTY(req, attr); err != nil {
 			return 0, err
 		}
 		ready.Payload = wire.U32(uint32(master))
-		attr.Files[0], attr.Files[1] = uintptr(slave), uintptr(slave)
-		if req.TTYErr {
-			attr.Files[2] = uintptr(slave)
-		}
-		attr.Sys.Setpgid, attr.Sys.Setsid, attr.Sys.Setctty, attr.Sys.Ctty = false, true, true, 0
 	}
 	if err := out.Write(ready); err != nil {
 		return 0, err
@@ -99,6 +86,37 @@ func supervised(in *wire.Reader, out *wire.Writer) (uint32, error) {
 	}
 	go signals(in, pid)
 	return reap(pid)
+}
+
+// attributes are those of the command's process when it has pipes.
+func attributes(req *wire.Request) *syscall.ProcAttr {
+	groups := make([]uint32, len(req.Groups))
+	for i, id := range req.Groups {
+		groups[i] = uint32(id)
+	}
+	return &syscall.ProcAttr{
+		Env:   req.Env,
+		Files: []uintptr{0, 1, 2},
+		Sys: &syscall.SysProcAttr{
+			Credential: &syscall.Credential{Uid: uint32(req.UID), Gid: uint32(req.GID), Groups: groups},
+			Setpgid:    true,
+		},
+	}
+}
+
+// attachTTY puts a new pty in the place of the pipes, as the controlling
+// terminal of a new session, and returns its master.
+func attachTTY(req *wire.Request, attr *syscall.ProcAttr) (int, error) {
+	master, slave, err := openTTY(req)
+	if err != nil {
+		return -1, err
+	}
+	attr.Files[0], attr.Files[1] = uintptr(slave), uintptr(slave)
+	if req.TTYErr {
+		attr.Files[2] = uintptr(slave)
+	}
+	attr.Sys.Setpgid, attr.Sys.Setsid, attr.Sys.Setctty, attr.Sys.Ctty = false, true, true, 0
+	return master, nil
 }
 
 // reap waits for children, its own and those it inherits, until pid has ended.
@@ -305,14 +323,6 @@ func limits(req *wire.Request) error {
 
 // softNoFile is Linux's own default. The client's soft limit is not known: its Go runtime has raised it.
 const softNoFile = 1024
-
-func groups(ids []int) []uint32 {
-	out := make([]uint32, len(ids))
-	for i, id := range ids {
-		out[i] = uint32(id)
-	}
-	return out
-}
 
 // lookPath finds the command as execvp(3) does, in the request's PATH.
 func lookPath(req *wire.Request) (string, error) {

@@ -128,8 +128,14 @@ func TestPrune(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "other"), nil, 0o600); err != nil {
-		t.Fatal(err)
+	for name, age := range map[string]time.Duration{"other": time.Hour, unfinishedPrefix + "1": time.Hour, unfinishedPrefix + "2": 0} {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(p, now.Add(-age), now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	prune(dir)
 	var left []string
@@ -140,7 +146,7 @@ func TestPrune(t *testing.T) {
 	for _, e := range entries {
 		left = append(left, strings.TrimPrefix(e.Name(), snapshotPrefix))
 	}
-	if want := []string{"other", "new", "newest", "old"}; !slices.Equal(left, want) {
+	if want := []string{"other", "new", "newest", "old", unfinishedPrefix + "2"}; !slices.Equal(left, want) {
 		t.Errorf("left %v, want %v", left, want)
 	}
 }

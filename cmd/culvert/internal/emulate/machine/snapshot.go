@@ -19,8 +19,9 @@ import (
 // start from cold. Its file's name has the hash of all that it depends on.
 
 const (
-	snapshotPrefix = "snapshot-"
-	snapshotsKept  = 3 // the rest, least recently used first, is removed; 150 MB each
+	snapshotPrefix   = "snapshot-"
+	snapshotsKept    = 3 // the rest, least recently used first, is removed; 150 MB each
+	unfinishedPrefix = "unfinished-"
 
 	restoreLimit = 20 * time.Second
 )
@@ -62,7 +63,7 @@ func snapshotPath(cfg Config, qemu string) (string, error) {
 
 // save writes the machine's state to path, all or nothing.
 func (m *Machine) save(path string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "tmp-")
+	f, err := os.CreateTemp(filepath.Dir(path), unfinishedPrefix)
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
@@ -79,8 +80,8 @@ func (m *Machine) save(path string) error {
 	return nil
 }
 
-// prune removes the snapshots that were not used for longest. Whoever is
-// reading one has it open.
+// prune removes the snapshots that were not used for longest, and what a process
+// that was killed left unfinished. Whoever is reading one has it open.
 func prune(dir string) {
 	type entry struct {
 		path string
@@ -99,6 +100,14 @@ func prune(dir string) {
 	slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(b.used.UnixNano(), a.used.UnixNano()) })
 	for _, e := range all[min(len(all), snapshotsKept):] {
 		_ = os.Remove(e.path) // gone already, perhaps
+	}
+	if names, err = filepath.Glob(filepath.Join(dir, unfinishedPrefix+"*")); err != nil {
+		return
+	}
+	for _, n := range names {
+		if st, err := os.Stat(n); err == nil && time.Since(st.ModTime()) > 10*qmpLimit {
+			_ = os.Remove(n)
+		}
 	}
 }
 
