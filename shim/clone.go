@@ -51,6 +51,10 @@ func (t *Thread) clone(a cloneArgs) (uint64, error) {
 	if err := a.check(t.p); err != nil {
 		return 0, err
 	}
+	if t.signalPending() {
+		// A signal or stop for the whole process has to reach parent and child alike.
+		return 0, ERESTARTNOINTR
+	}
 	k := t.k
 	tid := a.tid
 	if tid == 0 {

@@ -31,8 +31,10 @@ type Config struct {
 	// HWCap and HWCap2 are the processor's features as the auxiliary vector says them: CPUID leaf 1 EDX, and bit 1 for
 	// FSGSBASE.
 	HWCap, HWCap2 uint64
-	Limits        Limits
-	Trace         Tracer // nil is none. Ring 0 must forward every call then (vmm.Config.ForwardAll)
+	// TSCKHz is the rate of the guest's TSC, by which CPU time is counted; 0 leaves it uncounted.
+	TSCKHz uint64
+	Limits Limits
+	Trace  Tracer // nil is none. Ring 0 must forward every call then (vmm.Config.ForwardAll)
 }
 
 // Limits bound what one VM may use of the host.

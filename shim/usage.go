@@ -2,6 +2,7 @@ package shim
 
 import (
 	"math/bits"
+	"sync/atomic"
 	"time"
 
 	"culvert/shim/abi"
@@ -38,21 +39,24 @@ func (t *Thread) usage() usage {
 	return usage{user: t.cpuTime(), minflt: t.flt.minor, majflt: t.flt.major}
 }
 
-// cpuTime returns how long the thread ran on a vCPU, up to its last switch or its running slice's last charge.
+// cpuTime returns how long the thread ran on a vCPU, up to when ring 0 last charged it: at every switch.
 func (t *Thread) cpuTime() time.Duration {
-	return t.k.ticksToTime(t.slot.TSCRun)
+	return t.k.ticksToTime(atomic.LoadUint64(&t.slot.TSCRun))
 }
 
-// ticksToTime converts TSC ticks. The factors are the machine's, in shared memory, so any value must do no harm.
+// ticksToTime converts TSC ticks, which are the guest's word: any value must do no harm.
 func (k *Kernel) ticksToTime(n uint64) time.Duration {
-	mult, shift := k.vm.Clock.Mult, k.vm.Clock.Shift&63
-	// 128-bit product, so that days of ticks do not overflow.
-	hi, lo := bits.Mul64(n, mult)
-	v := lo >> shift
-	if shift != 0 {
-		v |= hi << (64 - shift)
+	khz := k.cfg.TSCKHz
+	if khz == 0 {
+		return 0
 	}
-	return time.Duration(v & (1<<62 - 1))
+	// 128-bit product, so that days of ticks do not overflow.
+	hi, lo := bits.Mul64(n, uint64(time.Millisecond))
+	if hi >= khz {
+		return 1<<62 - 1
+	}
+	v, _ := bits.Div64(hi, lo, khz)
+	return time.Duration(min(v, 1<<62-1))
 }
 
 // usageSelf is RUSAGE_SELF: gone threads and living ones.
