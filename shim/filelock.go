@@ -2,6 +2,7 @@ package shim
 
 import (
 	"math"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,7 +30,7 @@ func (l *fileLock) overlaps(start, end int64) bool { return l.start <= end && st
 
 // inodeLocks are the locks of an inode. The zero value has none.
 type inodeLocks struct {
-	ranges []fileLock // POSIX and OFD, sorted by start within an owner
+	ranges []fileLock // POSIX and OFD; those of an owner lie together, sorted by start
 	flocks []fileLock // whole-file, at most one an owner
 	wait   Queue      // woken when any lock goes or shrinks
 }
@@ -66,7 +67,19 @@ func (s *inodeLocks) set(want fileLock) error {
 		}
 		want.start, want.end = min(want.start, l.start), max(want.end, l.end)
 	}
-	s.ranges = append(kept, want)
+	// The order decides which of several conflicting locks F_GETLK reports.
+	at := len(kept)
+	for i := range kept {
+		if kept[i].owner != want.owner {
+			continue
+		}
+		at = i
+		if kept[i].start > want.start {
+			break
+		}
+		at = i + 1
+	}
+	s.ranges = slices.Insert(kept, at, want)
 	return nil
 }
 

@@ -35,6 +35,8 @@ type ioCall struct {
 	nonblock bool
 	// buf replaces user memory where the shim itself reads or writes: splice and its like.
 	buf []byte
+	// msg is the rest of a call on a socket; nil for read, write and their like.
+	msg *sockMsg
 	// w is set once the call runs in a goroutine: then the file may do slow host work in w.Unlocked.
 	w *Waiter
 	// deadline ends the wait with EAGAIN (SO_RCVTIMEO); zero is never.
@@ -181,19 +183,25 @@ func (c *ioCall) result(err error) (uint64, error) {
 const busyPause = 50 * time.Microsecond
 
 // run makes the call by op, a method of the file, and blocks if it has to.
-func (c *ioCall) run(op func(*ioCall) error) (uint64, error) {
+func (c *ioCall) run(op func(*ioCall) error) (uint64, error) { return c.runThen(op, nil) }
+
+// runThen is run with a function that turns the result into that of the call, once there is one.
+func (c *ioCall) runThen(op func(*ioCall) error, then func(n uint64, err error) (uint64, error)) (uint64, error) {
+	if then == nil {
+		then = func(n uint64, err error) (uint64, error) { return n, err }
+	}
 	err := op(c)
 	switch {
 	case err == errWait && c.nonblock:
-		return c.result(unix.EAGAIN)
+		return then(c.result(unix.EAGAIN))
 	case err != errWait && err != errBusy:
-		return c.result(err)
+		return then(c.result(err))
 	}
 	f := c.f.hold()
 	return c.t.Block(func(w *Waiter) (uint64, error) {
 		defer f.drop()
 		c.w = w
-		return c.wait(op)
+		return then(c.wait(op))
 	})
 }
 
@@ -215,10 +223,17 @@ func (c *ioCall) wait(op func(*ioCall) error) (uint64, error) {
 		case c.nonblock:
 			return c.result(unix.EAGAIN)
 		}
-		switch err := c.w.Sleep(c.deadline, &ready.Queue); err {
-		case nil:
-		case errTimeout:
+		queues := []*Queue{&ready.Queue}
+		if c.msg != nil && c.msg.waitFor != nil {
+			queues = append(queues, &c.msg.waitFor.Queue)
+		}
+		switch err := c.w.Sleep(c.deadline, queues...); {
+		case err == nil:
+		case err == errTimeout:
 			return c.result(unix.EAGAIN)
+		case err == ERESTARTSYS && !c.deadline.IsZero():
+			// Started again it would wait the whole time again (sock_intr_errno).
+			return c.result(unix.EINTR)
 		default:
 			return c.result(err)
 		}

@@ -215,10 +215,15 @@ type fileKernel struct {
 	fcntls      map[int32]fcntlRequest
 	oomScoreAdj map[*Process]int
 	memfds      *memfs.FS // of memfd_create; nil until the first
-	pipePages   pipeAccounts
-	epollItems  int                     // interests of all epoll instances
-	lockWaits   map[lockOwner]lockOwner // who waits for whose lock
-	hostPoller  *hostPoller             // nil until a standard file can make its readers wait
+	// Sockets: abstract names, the last one chosen by the kernel, and descriptors under way in messages.
+	unixNames map[string]*unixSocket
+	autobind  uint32
+	inFlight  int
+
+	pipePages  pipeAccounts
+	epollItems int                     // interests of all epoll instances
+	lockWaits  map[lockOwner]lockOwner // who waits for whose lock
+	hostPoller *hostPoller             // nil until a standard file can make its readers wait
 }
 
 // scratchSize is the piece in which bytes pass between files and user memory.

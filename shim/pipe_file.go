@@ -16,19 +16,22 @@ import (
 // shim makes and frees it, serves the calls that ring 0 forwards, and watches it for its own sleepers through the
 // HostWatch word: while that is set, ring 0 tells of each event by NotePipe.
 type pipe struct {
-	k       *Kernel
-	end     pipes.End
-	gpa     abi.GPA // of the pipes.Pipe, a frame of its own
-	ring    abi.GPA
-	pages   uint64 // of the ring
-	uid     uint32 // whose pages they are
-	users   int    // descriptions, and opens that wait for a partner
-	fifo    vfs.Inode
-	inode   *anonInode // of an anonymous pipe
-	waiters readiness
-	opens   Queue // opens that wait for the other end
-	// Tail and Head as they were when the shim last looked: what a note of ring 0 is about.
-	tail, head uint64
+	k     *Kernel
+	end   pipes.End
+	gpa   abi.GPA // of the pipes.Pipe, a frame of its own
+	ring  abi.GPA
+	pages uint64 // of the ring
+	uid   uint32 // whose pages they are
+	users int    // descriptions, and opens that wait for a partner
+	fifo  vfs.Inode
+	inode *anonInode // of an anonymous pipe
+	// Who waits, by the ends of the description waited with: a write is no edge for the writers' side, nor room for
+	// the readers' (rd_wait and wr_wait of Linux).
+	rd, wr, rdwr readiness
+	opens        Queue // opens that wait for the other end
+	// tail and room are the state when the shim last looked, which tells what a note of ring 0 is about.
+	tail uint64
+	room bool
 }
 
 // pipeFile is a description of one end of a pipe, or of both.
@@ -160,33 +163,41 @@ func (p *pipe) obey(w pipes.Wake) {
 	if w.Flags&pipes.WakeAll != 0 {
 		w.Events |= pipes.POLLHUP | pipes.POLLERR
 	}
-	p.changed(uint32(w.Events))
+	p.look()
+	if w.Events != 0 {
+		p.changed(uint32(w.Events))
+	}
 }
 
-// changed tells the shim's own sleepers and pollers of events and of what has moved since the shim last looked, and
-// stops the notes if nobody is left to tell. Each write is an edge, and so is each read that may have made room.
+// changed tells the shim's own sleepers and pollers, and stops the notes if nobody is left to tell. events of 0 are
+// unknown ones.
 func (p *pipe) changed(events uint32) {
-	tail, head := p.moved()
-	if tail {
-		events |= pipes.POLLIN | pipes.POLLRDNORM
+	const hangUp = pipes.POLLHUP | pipes.POLLERR
+	if events == 0 || events&(pipes.POLLIN|hangUp) != 0 {
+		p.rd.notify(events)
 	}
-	if head {
-		events |= pipes.POLLOUT | pipes.POLLWRNORM
+	if events == 0 || events&(pipes.POLLOUT|hangUp) != 0 {
+		p.wr.notify(events)
 	}
-	if events != 0 {
-		p.waiters.notify(events)
-	}
-	if !p.waiters.watched() {
+	p.rdwr.notify(events)
+	if !p.rd.watched() && !p.wr.watched() && !p.rdwr.watched() {
 		atomic.StoreUint64(&p.end.Pipe.HostWatch, 0)
 	}
 }
 
-// moved reports which ends of the contents have moved since the last call.
-func (p *pipe) moved() (tail, head bool) {
-	t, h := atomic.LoadUint64(&p.end.Pipe.Tail), atomic.LoadUint64(&p.end.Pipe.Head)
-	tail, head = t != p.tail, h != p.head
-	p.tail, p.head = t, h
-	return tail, head
+// look remembers the pipe's state and answers the edges since the last look: bytes came, or room for PIPE_BUF of them.
+func (p *pipe) look() (events uint32) {
+	q := p.end.Pipe
+	tail, head := atomic.LoadUint64(&q.Tail), atomic.LoadUint64(&q.Head)
+	room := p.pages*abi.PageSize-(tail-head) >= abi.PIPE_BUF
+	if tail != p.tail {
+		events |= pipes.POLLIN | pipes.POLLRDNORM
+	}
+	if room && !p.room {
+		events |= pipes.POLLOUT | pipes.POLLWRNORM
+	}
+	p.tail, p.room = tail, room
+	return events
 }
 
 // wakeSlot wakes the thread in a slot, as a wait set in guest memory names it.
@@ -196,13 +207,14 @@ func (k *Kernel) wakeSlot(slot int64) {
 	}
 }
 
-// pipeChanged serves NotePipe: ring 0 changed the readiness of the pipe that open file index is an end of.
+// pipeChanged serves NotePipe: ring 0 changed the readiness of the pipe that open file index is an end of. If nothing
+// new is to be seen, the shim has told of it already, together with a change of its own: then anything may be new.
 func (k *Kernel) pipeChanged(index uint64) {
 	if index >= uint64(len(k.files.open)) || k.files.open[index] == nil {
 		return
 	}
 	if f, ok := k.files.open[index].impl.(*pipeFile); ok {
-		f.p.changed(0)
+		f.p.changed(f.p.look())
 	}
 }
 
@@ -215,9 +227,15 @@ func (f *pipeFile) poll() uint32 { return uint32(f.p.end.Pipe.Readiness(f.ends, 
 // ready also makes ring 0 tell of events from now on.
 func (f *pipeFile) ready() *readiness {
 	if atomic.SwapUint64(&f.p.end.Pipe.HostWatch, 1) == 0 {
-		f.p.moved()
+		f.p.look()
 	}
-	return &f.p.waiters
+	switch f.ends {
+	case pipes.ReadEnd:
+		return &f.p.rd
+	case pipes.WriteEnd:
+		return &f.p.wr
+	}
+	return &f.p.rdwr
 }
 
 func (f *pipeFile) release() {

@@ -7,7 +7,7 @@ import "container/list"
 // Kernel.mu guards it; the zero value is ready for use.
 type readiness struct {
 	Queue
-	shared    list.List // of *watch
+	shared    list.List // of *watch, the youngest first: add_wait_queue puts it there
 	exclusive list.List // of *watch, first come first served
 }
 
@@ -26,8 +26,10 @@ func (r *readiness) watch(exclusive bool, fn func(events uint32) bool) *watch {
 	w := &watch{fn: fn, list: &r.shared}
 	if exclusive {
 		w.list = &r.exclusive
+		w.elem = w.list.PushBack(w)
+	} else {
+		w.elem = w.list.PushFront(w)
 	}
-	w.elem = w.list.PushBack(w)
 	return w
 }
 

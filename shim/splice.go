@@ -284,9 +284,9 @@ func (t *Thread) movePipe(in, out *OpenFile, size uint64, take, nonblock bool) (
 			t.raise(unix.SIGPIPE)
 			return 0, nil, unix.EPIPE
 		case pipes.WouldBlock:
-			return 0, &src.waiters, errWait
+			return 0, in.impl.ready(), errWait
 		case pipes.WouldBlockOut:
-			return 0, &dst.waiters, errWait
+			return 0, out.impl.ready(), errWait
 		default:
 			return 0, nil, errBusy
 		}

@@ -89,7 +89,7 @@ func sysFcntl(t *Thread, a Args) (uint64, error) {
 }
 
 func fcntlDupFD(t *Thread, f *OpenFile, a Args) (uint64, error) {
-	from := a[2]
+	from := uint64(uint32(a[2]))
 	if from >= t.fdLimit() || from >= nrOpen {
 		return 0, unix.EINVAL
 	}

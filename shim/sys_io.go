@@ -157,6 +157,7 @@ func (t *Thread) vectorCall(f *OpenFile, a Args, pos int64, rwf int32) (*ioCall,
 		return nil, err
 	}
 	switch {
+	case c.left == 0: // nothing else is looked at (do_iter_readv_writev)
 	case rwf&^known != 0:
 		return nil, unix.EOPNOTSUPP
 	case rwf&(unix.RWF_APPEND|rwfNoAppend) == unix.RWF_APPEND|rwfNoAppend:
@@ -179,7 +180,7 @@ func (t *Thread) vectorRead(a Args, pos int64, rwf int32) (uint64, error) {
 		return 0, unix.EBADF
 	}
 	c, err := t.vectorCall(f, a, pos, rwf)
-	if err != nil {
+	if err != nil || c.left == 0 {
 		return 0, err
 	}
 	return c.run(f.impl.read)
@@ -194,7 +195,7 @@ func (t *Thread) vectorWrite(a Args, pos int64, rwf int32) (uint64, error) {
 		return 0, unix.EBADF
 	}
 	c, err := t.vectorCall(f, a, pos, rwf)
-	if err != nil {
+	if err != nil || c.left == 0 {
 		return 0, err
 	}
 	return c.run(f.impl.write)

@@ -72,7 +72,11 @@ func (t *Thread) open(dirfd int32, nameAddr uint64, how vfs.How) (uint64, error)
 	if how.Flags&unix.O_TRUNC != 0 && !o.Created {
 		t.k.resized(o.File.Inode(), 0)
 	}
-	f, err := t.k.newOpenFile(&vfsFile{t.k, o.File}, o.Path, how.Flags|oLargefile)
+	flags := how.Flags | oLargefile
+	if flags&unix.O_PATH != 0 {
+		flags &= unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW // O_PATH_FLAGS
+	}
+	f, err := t.k.newOpenFile(&vfsFile{t.k, o.File}, o.Path, flags)
 	if err != nil {
 		return 0, err
 	}

@@ -44,11 +44,14 @@ func (t *Thread) pipe(addr uint64, flags int) (uint64, error) {
 	path := t.k.anonPlace("pipe", p.inode)
 	var fds [2]uint64
 	for i, end := range [...]struct {
-		ends uint64
-		acc  int
-	}{{pipes.ReadEnd, unix.O_RDONLY}, {pipes.WriteEnd, unix.O_WRONLY}} {
+		ends  uint64
+		flags int
+	}{
+		{pipes.ReadEnd, unix.O_RDONLY | flags&unix.O_NONBLOCK},
+		{pipes.WriteEnd, unix.O_WRONLY | flags&(unix.O_NONBLOCK|unix.O_DIRECT)},
+	} {
 		var f *OpenFile
-		if f, err = t.k.newOpenFile(p.openEnds(end.ends, 0), path, end.acc|flags&(unix.O_NONBLOCK|unix.O_DIRECT)); err == nil {
+		if f, err = t.k.newOpenFile(p.openEnds(end.ends, 0), path, end.flags); err == nil {
 			fds[i], err = t.addFD(f, flags&unix.O_CLOEXEC != 0)
 		}
 		if err != nil {

@@ -196,11 +196,11 @@ func (v *vfsFile) seek(f *OpenFile, off int64, whence int32) (int64, error) {
 	default:
 		err = unix.EINVAL
 	}
+	if err == unix.EOVERFLOW || err == nil && off < 0 {
+		err = unix.EINVAL
+	}
 	if err != nil {
 		return 0, err
-	}
-	if off < 0 {
-		return 0, unix.EINVAL
 	}
 	f.off = off
 	return off, nil
