@@ -1,0 +1,25 @@
+package workload
+
+import "unsafe"
+
+// The addresses that these functions take lie in mappings that the workload made for itself and that no garbage
+// collector knows: mappings stay where they are, so an address kept as a number stays good. Only the workload's own
+// code makes such addresses.
+
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func load(addr uintptr) byte { return *(*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))) }
+
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func load64(addr uintptr) uint64 { return *(*uint64)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))) }
+
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func store64(addr uintptr, v uint64) { *(*uint64)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))) = v }
+
+// addressOf is where b lies, which must not be in Go's heap.
+func addressOf(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
