@@ -66,8 +66,11 @@
 // most one packet starts in a page of positions, so Packet holds one entry a page. The entry of a page is final, and
 // may be read, once Tail has reached the page's end. Bytes and packets may follow each other in one pipe.
 //
-// # The difference from Linux
+// # Differences from Linux
 //
 // Capacity is counted in bytes. Linux counts page slots, so that 16 writes of 2049 bytes fill a pipe of 64 KiB. All
 // that Linux accepts is accepted here, and where Linux says POLLOUT it is said here.
+//
+// A packet that is written behind bytes stays a packet. Linux puts it into the last page of the bytes, where it is no
+// packet any more, if there is room in that page.
 package pipes

@@ -172,7 +172,6 @@ func (p *program) assert(says string, c func(w *world, t int) bool) {
 }
 
 func value(v uint8) func([]uint8) uint8 { return func([]uint8) uint8 { return v } }
-func reg(r int) func([]uint8) uint8     { return func(rs []uint8) uint8 { return rs[r] } }
 func plus(r int, d uint8) func([]uint8) uint8 {
 	return func(rs []uint8) uint8 { return rs[r] + d }
 }

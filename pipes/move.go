@@ -23,14 +23,10 @@ type Move struct {
 	Bytes    uint64 // moved so far
 }
 
-// BeginMove takes the locks, in the order of the pipes' addresses. The order of its answers is splice_pipe_to_pipe's
-// (fs/splice.c). Preconditions: src and dst differ (EINVAL in Linux).
+// BeginMove takes the locks, in the order of the pipes' addresses. Preconditions: src and dst differ (EINVAL in Linux).
 //
 //go:nosplit
 func BeginMove(src, dst *Pipe, pause func()) (Move, Status) {
-	if dst.Readers() == 0 {
-		return Move{}, EPIPE
-	}
 	first, second := &src.ReadLock, &dst.WriteLock
 	if before(dst, src) {
 		first, second = second, first
@@ -51,7 +47,8 @@ func BeginMove(src, dst *Pipe, pause func()) (Move, Status) {
 	return m, st
 }
 
-// status says whether anything can be moved.
+// status says whether anything can be moved. The order is ipipe_prep's, opipe_prep's and splice_pipe_to_pipe's
+// (fs/splice.c): a source at its end is looked at last.
 //
 //go:nosplit
 func (m *Move) status(src, dst *Pipe) Status {
@@ -60,14 +57,20 @@ func (m *Move) status(src, dst *Pipe) Status {
 		if src.Writers() != 0 {
 			return WouldBlock
 		}
-		tail = atomic.LoadUint64(&src.Tail)
-		if m.From == tail {
-			return EOF
-		}
+		tail = atomic.LoadUint64(&src.Tail) // the last write came before the last close
 	}
-	_, packet := src.run(m.From, tail)
+	packet := false
+	if m.From != tail {
+		_, packet = src.run(m.From, tail)
+	}
+	if dst.Readers() == 0 {
+		return EPIPE
+	}
 	if m.free(dst, packet) == 0 {
 		return WouldBlockOut
+	}
+	if m.From == tail {
+		return EOF
 	}
 	return OK
 }

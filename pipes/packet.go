@@ -83,15 +83,20 @@ func (p *Pipe) dropPacket(pos uint64) uint64 {
 	return pos + abi.PIPE_BUF
 }
 
-// Bytes is FIONREAD: the bytes that reads could get. Where packets are, it needs ReadLock.
+// Bytes is FIONREAD: the bytes that reads could get. Once there were packets it needs ReadLock.
 //
 //go:nosplit
 func (p *Pipe) Bytes(pause func()) (uint64, Status) {
+	head := atomic.LoadUint64(&p.Head)
+	tail := atomic.LoadUint64(&p.Tail)
+	if atomic.LoadUint64(&p.Slotted) == 0 {
+		return min(tail-head, atomic.LoadUint64(&p.Size)), OK // Head may have moved on since
+	}
 	if !lock(&p.ReadLock, pause) {
 		return 0, LockBusy
 	}
 	pos := atomic.LoadUint64(&p.Head)
-	tail := atomic.LoadUint64(&p.Tail)
+	tail = atomic.LoadUint64(&p.Tail)
 	sum := -p.Skip
 	for i := 0; i < 2*packets+1 && pos < tail; i++ {
 		n, packet := p.run(pos, tail)

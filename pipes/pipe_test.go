@@ -3,6 +3,7 @@ package pipes
 import (
 	"bytes"
 	"runtime"
+	"strconv"
 	"testing"
 	"unsafe"
 
@@ -18,8 +19,15 @@ func newEnd(size uint64) End {
 	return e
 }
 
+// fataler is a test, of testing or of rapid.
+type fataler interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
 // write and read are what the shim makes of write(2) and read(2) without blocking: n, or the status.
-func (e End) write(t testing.TB, b []byte, flags uint64) (int, Status) {
+func (e End) write(t fataler, b []byte, flags uint64) (int, Status) {
 	t.Helper()
 	if len(b) == 0 {
 		return 0, OK
@@ -44,7 +52,7 @@ func (e End) write(t testing.TB, b []byte, flags uint64) (int, Status) {
 	return done, OK
 }
 
-func (e End) read(t testing.TB, b []byte) (int, Status) {
+func (e End) read(t fataler, b []byte) (int, Status) {
 	t.Helper()
 	done := 0
 	for done < len(b) {
@@ -66,7 +74,7 @@ func (e End) read(t testing.TB, b []byte) (int, Status) {
 	return done, OK
 }
 
-func (e End) queued(t testing.TB) uint64 {
+func (e End) queued(t fataler) uint64 {
 	t.Helper()
 	n, st := e.Pipe.Bytes(e.Pause)
 	if st != OK {
@@ -315,8 +323,12 @@ func TestLockBusy(t *testing.T) {
 	if _, _, st := e.Pipe.BeginResize(4096, pause); st != LockBusy {
 		t.Errorf("resize beside both: status %d", st)
 	}
+	if n, st := e.Pipe.Bytes(pause); st != OK || n != 3 {
+		t.Errorf("FIONREAD beside a reader: %d, status %d", n, st)
+	}
+	e.Pipe.Slotted = 1
 	if _, st := e.Pipe.Bytes(pause); st != LockBusy {
-		t.Errorf("FIONREAD beside a reader: status %d", st)
+		t.Errorf("FIONREAD of packets beside a reader: status %d", st)
 	}
 	e.Pipe.EndWrite(0, Atomic)
 	e.Pipe.EndRead(0)
@@ -375,7 +387,7 @@ func TestMixed(t *testing.T) {
 }
 
 // move is splice or tee of at most want bytes.
-func move(t testing.TB, src, dst End, want uint64, take bool) (uint64, Status) {
+func move(t fataler, src, dst End, want uint64, take bool) (uint64, Status) {
 	t.Helper()
 	m, st := BeginMove(src.Pipe, dst.Pipe, src.Pause)
 	if st != OK {
@@ -436,6 +448,10 @@ func TestMove(t *testing.T) {
 	}
 	src.read(t, buf)
 	src.Pipe.CloseWriter()
+	if _, st := move(t, src, dst, 10, true); st != WouldBlockOut {
+		t.Errorf("no writer, full destination: status %d", st)
+	}
+	dst.read(t, buf)
 	if _, st := move(t, src, dst, 10, true); st != EOF {
 		t.Errorf("no writer: status %d", st)
 	}
@@ -446,7 +462,7 @@ func TestMove(t *testing.T) {
 }
 
 // resize is F_SETPIPE_SZ after the limits.
-func (e *End) resize(t testing.TB, size uint64) Status {
+func (e *End) resize(t fataler, size uint64) Status {
 	t.Helper()
 	from, to, st := e.Pipe.BeginResize(size, e.Pause)
 	if st != OK {
@@ -524,12 +540,12 @@ func TestLimits(t *testing.T) {
 		{0, false, 0, 16}, {16384 - 16, false, 0, 16}, {16384 - 15, false, 0, 2}, {1 << 30, false, 0, 2},
 		{1 << 30, true, 0, 16}, {20000, false, 20002, 2}, {20001, false, 20002, 0}, {20001, true, 20002, 16},
 	} {
-		l.HardPage = c.hard
+		l.HardPages = c.hard
 		if got := l.NewPipe(c.used, c.privileged); got != c.want {
 			t.Errorf("NewPipe(%d, %v) with hard limit %d = %d, want %d", c.used, c.privileged, c.hard, got, c.want)
 		}
 	}
-	l.HardPage = 0
+	l.HardPages = 0
 	for _, c := range []struct {
 		arg, old   uint32
 		used       uint64
@@ -553,5 +569,24 @@ func TestLimits(t *testing.T) {
 			t.Errorf("Resize(%d, old %d, used %d, %v) = %d, %d; want %d, %d", c.arg, c.old, c.used, c.privileged,
 				size, errno, c.size, c.errno)
 		}
+	}
+}
+
+// BenchmarkWriteRead is a write and a read of n bytes by one processor, the copies included.
+func BenchmarkWriteRead(b *testing.B) {
+	for _, n := range []int{1, 512, 4096, 65536} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			e, buf := newEnd(DefaultSize), make([]byte, n)
+			mode := ModeOf(uint64(n), 0)
+			b.SetBytes(int64(n))
+			for b.Loop() {
+				if _, _, st, _ := e.Write(buf, mode); st != OK {
+					b.Fatalf("status %d", st)
+				}
+				if _, _, st, _ := e.Read(buf); st != OK {
+					b.Fatalf("status %d", st)
+				}
+			}
+		})
 	}
 }
