@@ -457,6 +457,63 @@ func TestShootdownOrder(t *testing.T) {
 	mc.noLeak(0)
 }
 
+// A copy that ring 0 leaves to the host in the middle is ended by the fault, and harmless to whatever the host does to
+// the page before that.
+func TestAbandonedCopy(t *testing.T) {
+	for name, between := range map[string]func(s *Space, a uint64) error{
+		"nothing":  func(*Space, uint64) error { return nil },
+		"mprotect": func(s *Space, a uint64) error { return errors.Join(s.Mprotect(a, pg, 1), s.Mprotect(a, pg, rw)) },
+		"none":     func(s *Space, a uint64) error { return errors.Join(s.Mprotect(a, pg, 0), s.Mprotect(a, pg, rw)) },
+		"fork": func(s *Space, a uint64) error {
+			c, err := s.Fork()
+			if err == nil {
+				c.Release()
+			}
+			return err
+		},
+		"move": func(s *Space, a uint64) error {
+			_, err1 := s.Mremap(a, pg, pg, 3, 0x10000000)
+			_, err2 := s.Mremap(0x10000000, pg, pg, 3, a)
+			return errors.Join(err1, err2)
+		},
+		"write by the host": func(s *Space, a uint64) error { _, err := s.CopyOut(a+1, []byte{1}); return err },
+	} {
+		mc := newMachine(t, 16<<20, 1)
+		s, v := mc.space(), mc.vcpus[0]
+		v.load(s)
+		a := mustMmap(t, s, MmapArgs{Len: pg, Prot: rw, Flags: anonPriv})
+		mustWrite(t, v, a, 1)
+		c, err := s.Fork()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mc.Refill(v.pool)
+		clear(v.tlb)
+		v.abandon = true
+		if e, ok := v.tryAccess(a, abi.PFWrite, func(*byte) {}); ok || !isBusy(atomic.LoadUint64(v.walk(a))) {
+			t.Fatalf("%s: entry %#x is not busy", name, e)
+		}
+		v.abandon = false
+		if err := between(s, a); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := s.Fault(a, abi.PFUser|abi.PFWrite|abi.PFPresent); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		mustWrite(t, v, a, 2)
+		mustRead(t, v, a, 2)
+		v.load(c)
+		mustRead(t, v, a, 1)
+		v.load(nil)
+		s.Release()
+		c.Release()
+		if n := mc.stats.BadRefs.Load() + mc.stats.BadPTEs.Load(); n != 0 {
+			t.Errorf("%s: %d counts or entries were found wrong", name, n)
+		}
+		mc.noLeak(0)
+	}
+}
+
 // Released spaces live as long as a vCPU has them loaded.
 func TestReap(t *testing.T) {
 	mc := newMachine(t, 16<<20, 2)

@@ -16,20 +16,20 @@
 //	0                        nothing; a fault comes to the host
 //	PTEDemand|rights         private anonymous memory not touched yet: ring 0 puts a zeroed frame here
 //	present                  PTEShared in shared mappings; PTECOW, without PTEWrite, in private writable ones
-//	present|PTECOW|PTEBusy   a copy is under way: the frame is new, other processors may still read the old one
+//	present|PTECOW|PTEBusy   claimed: one processor, or the host, makes this page private
 //	pteNone|inverted address PROT_NONE: the frame is kept, and neither processor nor ring 0 sees it
 //
-// Every change is a compare-and-swap or a swap, on both sides. Three rules bind ring 0 beyond those of the bits:
+// The host changes entries by compare-and-swap. Three rules bind ring 0 beyond those of the bits:
 //
-//  1. It loads the entry before the frame's reference count, and its compare-and-swap is from the full value loaded.
-//     Fork raises the count first, then flips pteFork in an entry that was copy-on-write already; so an upgrade to
-//     writable that saw the old count fails.
-//  2. It ends PTEBusy by compare-and-swap (the accessed and dirty bits aside), not by a store: the host may have
-//     taken the entry away or ended the copy itself. A copy that ring 0 cannot end alone, since another processor
-//     came, it swaps back to the old entry and comes here as a fault.
-//  3. The reference count of a frame in a pool is 1 already. Whoever replaced an entry decrements the old frame's
-//     count once the new entry has left PTEBusy, whoever ended that, and puts the frame into Pool.Dirty if the count
-//     became 0.
+//  1. It claims a PTECOW entry by a compare-and-swap that sets PTEBusy, and then reads the frame's reference count.
+//     Fork raises the count and then exchanges the entry, so one of the two sees the other. A claimed entry belongs to
+//     the processor that claimed it, until it stores the entry without PTEBusy. The host waits for that: a shootdown
+//     returns only when every processor has left ring 0 (Space.settle).
+//  2. A processor may leave a claimed entry to the host by coming here with the fault: the frame in it is then the new
+//     one, read-only, and the old frame's count is lowered. An entry that is busy after a shootdown is such a one; the
+//     host makes it writable, since everybody has seen the new frame by then.
+//  3. A frame of a pool has reference count 0 or 1, and 1 once it is in an entry. Whoever replaced an entry decrements
+//     the old frame's count, and puts the frame into Pool.Dirty if the count became 0.
 //
 // Rights are taken in this order: change the entries, one Flusher.Shootdown, then release the frames. Tables are
 // released likewise, or, with the whole space, when no processor has it loaded (Space.Release, Memory.Reap).

@@ -180,9 +180,10 @@ func (s *Space) faultPresent(v *vma, addr uint64, p *uint64, e uint64, f frame, 
 	case v.flags&fShared != 0:
 		return s.writeShared(v, addr, p, e, f)
 	case e&abi.PTEBusy != 0:
-		// A copy that ring 0 did not end. Everybody must have seen the new frame before anybody writes to it.
-		s.shootdown()
-		return s.endBusy(p, f), nil
+		// A copy that ring 0 left to the host, or one that is under way. Once it is settled everybody has seen the
+		// new frame, so it may be written to.
+		s.settle(p)
+		return s.endBusy(p), nil
 	case atomic.LoadUint32(s.m.ref(f)) == 1:
 		s.m.stats.COWReuse.Add(1)
 		return atomic.CompareAndSwapUint64(p, e, e&^abi.PTECOW|abi.PTEWrite), nil
@@ -202,7 +203,7 @@ func (s *Space) copyFrame(p *uint64, e uint64, f frame) (bool, error) {
 		return false, err
 	}
 	copy(m.frames.page(nf), m.frames.page(f))
-	busy := e&^(abi.PTEAddr|abi.PTEWrite|pteFork) | uint64(nf.gpa()) | abi.PTECOW | abi.PTEBusy | abi.PTEAccessed
+	busy := e&^(abi.PTEAddr|abi.PTEWrite) | uint64(nf.gpa()) | abi.PTECOW | abi.PTEBusy | abi.PTEAccessed
 	if !atomic.CompareAndSwapUint64(p, e, busy) {
 		m.drop(nf)
 		return false, nil
@@ -210,18 +211,21 @@ func (s *Space) copyFrame(p *uint64, e uint64, f frame) (bool, error) {
 	s.shootdown()
 	m.drop(f)
 	m.stats.COWCopy.Add(1)
-	return s.endBusy(p, nf), nil
+	return s.endBusy(p), nil
 }
 
-// endBusy makes a copied page writable, if the entry is still that of the copy.
-func (s *Space) endBusy(p *uint64, f frame) bool {
-	_, now := change(p, func(e uint64) uint64 {
-		if e&abi.PTEBusy == 0 || e&abi.PTEPresent == 0 || e&abi.PTEAddr != uint64(f.gpa()) {
-			return e
-		}
-		return e&^(abi.PTEBusy|abi.PTECOW) | abi.PTEWrite
-	})
-	return now&abi.PTEWrite != 0
+// endBusy ends a copy whose shootdown is done: the page becomes writable if it really has one user. It reports whether
+// it is writable.
+func (s *Space) endBusy(p *uint64) bool {
+	e := atomic.LoadUint64(p)
+	if !isBusy(e) {
+		return e&abi.PTEWrite != 0
+	}
+	now := e &^ abi.PTEBusy
+	if f, ok := s.m.entryFrame(e); ok && atomic.LoadUint32(s.m.ref(f)) == 1 {
+		now = now&^abi.PTECOW | abi.PTEWrite
+	}
+	return atomic.CompareAndSwapUint64(p, e, now) && now&abi.PTEWrite != 0
 }
 
 // faultAnon puts a zeroed frame at addr, and offers the untouched rest of the area in this leaf table to ring 0. No

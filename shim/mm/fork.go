@@ -80,11 +80,16 @@ func (s *Space) copyEntries(v *vma, c *Space) (flush bool, err error) {
 }
 
 // shareEntry makes one entry of the parent fit for sharing and returns the child's. The frame's count is raised
-// before the entry changes, and the entry always changes, so that an upgrade by ring 0 that saw the old count fails.
+// first. Then the entry is exchanged, if only for itself: if ring 0 has claimed it meanwhile, the exchange fails and
+// the claim is waited for; if it claims it later, it reads the new count.
 func (s *Space) shareEntry(v *vma, p *uint64) (child uint64, flush bool) {
 	m := s.m
 	for range casTries {
 		e := atomic.LoadUint64(p)
+		if isBusy(e) {
+			s.settle(p)
+			e = atomic.LoadUint64(p)
+		}
 		f, ok := m.entryFrame(e)
 		if !ok {
 			if e&(abi.PTEPresent|pteNone|abi.PTEDemand) != abi.PTEDemand || !v.anon() {
@@ -93,17 +98,14 @@ func (s *Space) shareEntry(v *vma, p *uint64) (child uint64, flush bool) {
 			return demand(v.prot), false
 		}
 		now := e
-		if v.flags&fShared == 0 {
-			if e&abi.PTEPresent != 0 && v.prot&protWrite != 0 {
-				now = e&^(abi.PTEWrite|abi.PTEBusy) | abi.PTECOW
-			}
-			if now == e {
-				now ^= pteFork
+		if v.flags&fShared == 0 && e&abi.PTEPresent != 0 {
+			if now &^= abi.PTEWrite | abi.PTEBusy; v.prot&protWrite != 0 {
+				now |= abi.PTECOW
 			}
 		}
 		m.hold(f)
-		if now == e || atomic.CompareAndSwapUint64(p, e, now) {
-			return now &^ (pteFork | abi.PTEAccessed | abi.PTEDirty), lostRights(e, now)
+		if atomic.CompareAndSwapUint64(p, e, now) {
+			return now &^ (abi.PTEAccessed | abi.PTEDirty), lostRights(e, now)
 		}
 		m.drop(f)
 	}

@@ -238,13 +238,6 @@ func (a *frames) flush() {
 	}
 }
 
-// split turns a block of the order into single frames in state st.
-func (a *frames) split(f frame, order int, st uint8) {
-	for i := f; i < f+1<<order; i++ {
-		a.state[i] = st
-	}
-}
-
 // check verifies the allocator's invariants: each frame is in exactly one place, and the counts agree. For tests.
 func (a *frames) check() error {
 	seen := make([]bool, len(a.state))

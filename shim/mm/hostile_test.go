@@ -97,7 +97,7 @@ func corrupt(mc *machine, s *Space, addr, how, with uint64) {
 	leaf := s.lookupLeaf(addr)
 	i := addr >> abi.PageShift & 511
 	gpas := []uint64{0, 0x1000, testRefs, uint64(s.root.gpa), uint64(s.gpa) &^ abi.PageMask, 8<<20 - 4096, 8 << 20, 1 << 40, abi.PTEAddr, with << 12, testStart + with<<12}
-	bits := []uint64{abi.PTEPresent, abi.PTEWrite, abi.PTEUser, abi.PTECOW, abi.PTEBusy, abi.PTEDemand, pteNone, abi.PTENX, abi.PTEShared, pteFork, abi.PTEHuge}
+	bits := []uint64{abi.PTEPresent, abi.PTEWrite, abi.PTEUser, abi.PTECOW, abi.PTEBusy, abi.PTEDemand, pteNone, abi.PTENX, abi.PTEShared, 1 << 53, abi.PTEHuge}
 	switch how % 8 {
 	case 0, 1:
 		if leaf != nil {

@@ -260,11 +260,12 @@ func (m *Memory) Drain(p *guest.Pool) {
 	n := min(atomic.LoadUint64(&p.NumZero), guest.PoolFrames)
 	for _, gpa := range p.Zero[:n] {
 		f := gpa >> abi.PageShift
-		if !m.isUser(f) || atomic.LoadUint32(m.ref(frame(f))) != 1 {
+		// A frame that ring 0 took out and put back has count 0.
+		if !m.isUser(f) || atomic.LoadUint32(m.ref(frame(f))) > 1 {
 			m.stats.BadRefs.Add(1)
 			continue
 		}
-		m.drop(frame(f))
+		m.freeUser(frame(f))
 	}
 	atomic.StoreUint64(&p.NumZero, 0)
 }

@@ -42,6 +42,10 @@ func (c *cowModel) pick() (*flat, *vcpu, int) {
 		v.load(f.s)
 	}
 	v.dumb = rapid.IntRange(0, 3).Draw(c.t, "dumb") == 0
+	v.abandon = rapid.IntRange(0, 3).Draw(c.t, "abandon") == 0
+	if rapid.Bool().Draw(c.t, "refill") {
+		c.mc.Refill(v.pool) // ring 0 can copy at once
+	}
 	return f, v, rapid.IntRange(0, modelArena-1).Draw(c.t, "page")
 }
 

@@ -116,7 +116,7 @@ func (s *Space) protectEntries(v *vma, g *gather) {
 	}
 	s.eachLeaf(v.start, v.end, func(base uint64, leaf *table, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			g.replaced(change(&leaf[i], func(e uint64) uint64 {
+			g.replaced(s.change(&leaf[i], func(e uint64) uint64 {
 				if e == 0 {
 					return 0
 				}
@@ -124,7 +124,7 @@ func (s *Space) protectEntries(v *vma, g *gather) {
 				if !ok {
 					return d // untouched memory, or made up by the guest
 				}
-				return v.entry(base+uint64(i)<<abi.PageShift, f) | e&(abi.PTEDirty|pteFork)
+				return v.entry(base+uint64(i)<<abi.PageShift, f) | e&abi.PTEDirty
 			}))
 		}
 	})

@@ -245,7 +245,7 @@ func (s *Space) moveEntries(r remap, g *gather) {
 			if atomic.LoadUint64(&leaf[i]) == 0 {
 				continue
 			}
-			e := atomic.SwapUint64(&leaf[i], 0)
+			e := s.empty(&leaf[i])
 			if e&abi.PTEPresent != 0 {
 				g.flush = true
 				e &^= abi.PTEBusy

@@ -328,7 +328,7 @@ func (o *Object) protectPages(v *vma, idx []uint64) {
 		if leaf == nil {
 			continue
 		}
-		g.replaced(change(&leaf[addr>>abi.PageShift&511], func(e uint64) uint64 {
+		g.replaced(v.space.change(&leaf[addr>>abi.PageShift&511], func(e uint64) uint64 {
 			if e&abi.PTEPresent == 0 {
 				return e
 			}

@@ -11,8 +11,6 @@ const (
 	// pteNone, in a non-present entry: PROT_NONE, and the address bits, inverted, name the frame that is kept
 	// (inverted so that a processor that speculates past a non-present entry, L1TF, finds no memory there).
 	pteNone = abi.PTEGlobal
-	// pteFork has no meaning but its change: see rule 1 of the package comment.
-	pteFork = 1 << 53
 	// pteTable are the bits of an entry that names a table.
 	pteTable = abi.PTEPresent | abi.PTEWrite | abi.PTEUser
 )

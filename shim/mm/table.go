@@ -1,6 +1,7 @@
 package mm
 
 import (
+	"math/bits"
 	"sync/atomic"
 
 	"culvert/shim/abi"
@@ -231,17 +232,46 @@ func (s *Space) shootdown() {
 // most while the host works on it; only a hostile guest changes it for ever.
 const casTries = 128
 
-// change replaces the entry at p by what fn returns for it, until the exchange succeeds against ring 0.
-func change(p *uint64, fn func(old uint64) uint64) (old, now uint64) {
+// isBusy says whether ring 0 has claimed the entry.
+func isBusy(e uint64) bool { return e&(abi.PTEPresent|abi.PTEBusy) == abi.PTEPresent|abi.PTEBusy }
+
+// settle returns when no vCPU works on the entry any more: if it is busy still, it was left to the host. A shootdown
+// waits for every vCPU to leave ring 0, where a claim ends. Each vCPU can make one more claim meanwhile that it has to
+// give up; it then waits for this package's lock. So the number of rounds is bounded, by a lying guest too.
+func (s *Space) settle(p *uint64) {
+	for range bits.OnesCount64(atomic.LoadUint64(&s.guest.Active)) + 1 {
+		s.shootdown()
+		if !isBusy(atomic.LoadUint64(p)) {
+			return
+		}
+	}
+}
+
+// change replaces the entry at p, of the space s, by what fn returns for it, against a ring 0 that changes it, too.
+// An entry that ring 0 has claimed is left alone until the claim ends.
+func (s *Space) change(p *uint64, fn func(old uint64) uint64) (old, now uint64) {
+	settled := false
 	for range casTries {
 		old = atomic.LoadUint64(p)
+		if isBusy(old) && !settled {
+			s.settle(p)
+			settled = true
+			continue
+		}
 		now = fn(old)
 		if now == old || atomic.CompareAndSwapUint64(p, old, now) {
 			return old, now
 		}
+		settled = false
 	}
 	// Hostile: whatever is overwritten was the guest's own doing.
 	return atomic.SwapUint64(p, 0), 0
+}
+
+// empty replaces the entry by 0 and returns what it was.
+func (s *Space) empty(p *uint64) uint64 {
+	old, _ := s.change(p, func(uint64) uint64 { return 0 })
+	return old
 }
 
 // zap empties the entries of [start, end) and hands their frames to g.
@@ -251,7 +281,7 @@ func (s *Space) zap(start, end uint64, g *gather) {
 			if atomic.LoadUint64(&leaf[i]) == 0 {
 				continue
 			}
-			e := atomic.SwapUint64(&leaf[i], 0)
+			e := s.empty(&leaf[i])
 			if e&abi.PTEPresent != 0 {
 				g.flush = true
 			}

@@ -112,7 +112,9 @@ type vcpu struct {
 	tlb   map[uint64]uint64
 	pool  *guest.Pool
 	// dumb leaves all faults to the host.
-	dumb                  bool
+	dumb bool
+	// abandon leaves copies to the host in the middle.
+	abandon               bool
 	demands, cows, reuses int
 	faults                int
 }
@@ -229,42 +231,61 @@ func (v *vcpu) ring0(addr, code uint64) bool {
 			v.demands++
 		}
 		return true
-	case e&(abi.PTEPresent|abi.PTECOW|abi.PTEBusy) == abi.PTEPresent|abi.PTECOW && code&abi.PFWrite != 0:
+	case e&(abi.PTEPresent|abi.PTECOW|abi.PTEUser) == abi.PTEPresent|abi.PTECOW|abi.PTEUser && code&abi.PFWrite != 0:
 		old := e & abi.PTEAddr
 		if old+abi.PageSize > uint64(len(ram)) {
 			return false
 		}
-		ref := refAt(ram, testRefs, frame(old>>abi.PageShift))
-		if atomic.LoadUint32(ref) == 1 {
-			if v.faults++; v.faults%4 == 0 {
-				runtime.Gosched() // widens the gap in which a fork may raise the count
-			}
-			if atomic.CompareAndSwapUint64(p, e, e&^abi.PTECOW|abi.PTEWrite) {
-				v.reuses++
-			}
-			return true
+		if e&abi.PTEBusy != 0 {
+			return true // another vCPU is copying; the access faults again until it is done
 		}
-		if v.pool.NumZero == 0 || v.pool.NumDirty == guest.PoolDirty || atomic.LoadUint64(&v.space.guest.Active) != 1<<v.id {
-			return false
-		}
-		f := v.pool.Zero[v.pool.NumZero-1]
-		copy(ram[f:f+abi.PageSize], ram[old:])
-		busy := e&^abi.PTEAddr | f | abi.PTEBusy
-		if !atomic.CompareAndSwapUint64(p, e, busy) {
-			clear(ram[f : f+abi.PageSize])
-			return true
-		}
-		v.pool.NumZero--
+		return v.copyOnWrite(p, e, addr)
+	}
+	return false
+}
+
+// copyOnWrite is copyOnWrite of guest/fault.go.
+func (v *vcpu) copyOnWrite(p *uint64, e, addr uint64) bool {
+	ram, old := v.mc.ram, e&abi.PTEAddr
+	busy := e | abi.PTEBusy
+	if !atomic.CompareAndSwapUint64(p, e, busy) {
+		return true
+	}
+	if v.faults++; v.faults%4 == 0 {
+		runtime.Gosched() // as long as a copy takes, the host finds the claim
+	}
+	ref := refAt(ram, testRefs, frame(old>>abi.PageShift))
+	if atomic.LoadUint32(ref) == 1 {
+		atomic.StoreUint64(p, e&^abi.PTECOW|abi.PTEWrite)
 		delete(v.tlb, addr>>abi.PageShift)
-		atomic.CompareAndSwapUint64(p, busy, busy&^(abi.PTEBusy|abi.PTECOW)|abi.PTEWrite)
+		v.reuses++
+		return true
+	}
+	me := uint64(1) << v.id
+	if v.pool.NumZero == 0 || v.pool.NumDirty == guest.PoolDirty || atomic.LoadUint64(&v.space.guest.Active) != me {
+		atomic.StoreUint64(p, e)
+		return false
+	}
+	v.pool.NumZero--
+	f := v.pool.Zero[v.pool.NumZero]
+	atomic.StoreUint32(refAt(ram, testRefs, frame(f>>abi.PageShift)), 1)
+	copy(ram[f:f+abi.PageSize], ram[old:])
+	atomic.StoreUint64(p, busy&^abi.PTEAddr|f)
+	drop := func() {
 		if atomic.AddUint32(ref, ^uint32(0)) == 0 {
 			v.pool.Dirty[v.pool.NumDirty] = old
 			v.pool.NumDirty++
 		}
-		v.cows++
-		return true
 	}
-	return false
+	if v.abandon || atomic.LoadUint64(&v.space.guest.Active) != me {
+		drop()
+		return false
+	}
+	delete(v.tlb, addr>>abi.PageShift)
+	atomic.StoreUint64(p, busy&^(abi.PTEAddr|abi.PTEBusy|abi.PTECOW)|abi.PTEWrite|f)
+	drop()
+	v.cows++
+	return true
 }
 
 func (v *vcpu) read(addr uint64) (b byte, err error) {
