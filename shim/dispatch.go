@@ -135,6 +135,9 @@ func (k *Kernel) serve(t *Thread, req *guest.Call) (action int, ret uint64) {
 // syscall runs a handler.
 func (t *Thread) syscall(nr uint64, a Args) int {
 	t.call = callState{nr: nr, active: true}
+	if t.killed {
+		return t.leave(nil) // it must not make threads or files that nobody waits for
+	}
 	t.traceEntry(nr, a)
 	var ret uint64
 	var err error

@@ -225,11 +225,6 @@ func (x *task) record() bool {
 	return x.attend()
 }
 
-// ready reports whether the thread's ready bit is set.
-func (x *task) ready() bool {
-	return atomic.LoadUint64(&x.w.k.vm.Ready[x.i/64])>>(x.i%64)&1 != 0
-}
-
 // tryResume takes the thread if it becomes ready within d.
 func (x *task) tryResume(d time.Duration) bool {
 	for end := time.Now().Add(d); ; time.Sleep(50 * time.Microsecond) {

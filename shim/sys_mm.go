@@ -5,7 +5,6 @@ import (
 
 	"culvert/shim/abi"
 	"culvert/shim/mm"
-	"culvert/shim/vfs"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,7 +55,7 @@ func sysMmap(t *Thread, a Args) (uint64, error) {
 			defer obj.Put()
 			m.Object, m.Name = obj, name
 		}
-		m.Readable, m.Writable, m.NoExec = f.read, f.write, f.path.MountFlags()&vfs.MountNoExec != 0
+		m.Readable, m.Writable, m.NoExec = f.read, f.write, f.noExec()
 	}
 	addr, err := t.mm.Mmap(m)
 	return addr, t.k.mapError(err)

@@ -43,7 +43,6 @@ type Thread struct {
 	pending   sig.Queue
 	waitFor   sig.Set // what sigtimedwait wants although it is blocked
 	altstack  sig.Stack
-	sigQueue  Queue // woken whenever a signal is queued for the thread or its process
 	// The last exception, for signal frames.
 	trap struct{ vector, err, cr2 uint64 }
 

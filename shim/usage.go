@@ -4,8 +4,6 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"time"
-
-	"culvert/shim/abi"
 )
 
 // usage is what getrusage(2) reports.
@@ -70,6 +68,3 @@ func (p *Process) usageSelf() usage {
 	}
 	return u
 }
-
-// pages converts bytes to pages.
-func pages(n uint64) uint64 { return n >> abi.PageShift }
