@@ -16,12 +16,12 @@ const (
 // Limits are /proc/sys/fs/pipe-max-size, pipe-user-pages-soft and pipe-user-pages-hard; 0 pages = no limit.
 type Limits struct {
 	MaxSize   uint32 // bytes
-	SoftPages uint64 // pages of one user
-	HardPages uint64
+	SoftPage uint64 // pages of one user
+	HardPage uint64
 }
 
 // DefaultLimits returns Linux's.
-func DefaultLimits() Limits { return Limits{MaxSize: MaxSize, SoftPages: 16 * 1024} }
+func DefaultLimits() Limits { return Limits{MaxSize: MaxSize, SoftPage: 16 * 1024} }
 
 // RoundSize is round_pipe_size of fs/pipe.c: a power of two of at least a page, 0 if arg is too large (EINVAL). arg is
 // F_SETPIPE_SZ's argument cut to 32 bits, as fcntl does.
@@ -42,10 +42,10 @@ const minPages = 2
 // be none (ENFILE). privileged is CAP_SYS_RESOURCE or CAP_SYS_ADMIN.
 func (l Limits) NewPipe(used uint64, privileged bool) (pages uint64) {
 	pages = min(DefaultSize, uint64(l.MaxSize)) / abi.PageSize
-	if !privileged && over(l.SoftPages, used+pages) {
+	if !privileged && over(l.SoftPage, used+pages) {
 		pages = minPages
 	}
-	if !privileged && over(l.HardPages, used+pages) {
+	if !privileged && over(l.HardPage, used+pages) {
 		return 0
 	}
 	return pages
@@ -62,7 +62,7 @@ func (l Limits) Resize(arg, old uint32, used uint64, privileged bool) (size uint
 		return size, 0
 	}
 	after := used - uint64(old/abi.PageSize) + uint64(size/abi.PageSize)
-	if size > l.MaxSize || !privileged && (over(l.SoftPages, after) || over(l.HardPages, after)) {
+	if size > l.MaxSize || !privileged && (over(l.SoftPage, after) || over(l.HardPage, after)) {
 		return 0, abi.EPERM
 	}
 	return size, 0

@@ -540,12 +540,12 @@ func TestLimits(t *testing.T) {
 		{0, false, 0, 16}, {16384 - 16, false, 0, 16}, {16384 - 15, false, 0, 2}, {1 << 30, false, 0, 2},
 		{1 << 30, true, 0, 16}, {20000, false, 20002, 2}, {20001, false, 20002, 0}, {20001, true, 20002, 16},
 	} {
-		l.HardPages = c.hard
+		l.HardPage = c.hard
 		if got := l.NewPipe(c.used, c.privileged); got != c.want {
 			t.Errorf("NewPipe(%d, %v) with hard limit %d = %d, want %d", c.used, c.privileged, c.hard, got, c.want)
 		}
 	}
-	l.HardPages = 0
+	l.HardPage = 0
 	for _, c := range []struct {
 		arg, old   uint32
 		used       uint64
