@@ -15,7 +15,7 @@ const (
 
 // Limits are /proc/sys/fs/pipe-max-size, pipe-user-pages-soft and pipe-user-pages-hard; 0 pages = no limit.
 type Limits struct {
-	MaxSize   uint32 // bytes
+	MaxSize  uint32 // bytes
 	SoftPage uint64 // pages of one user
 	HardPage uint64
 }

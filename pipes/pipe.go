@@ -149,6 +149,18 @@ func (p *Pipe) EndRead(n uint64) Wake {
 	return w
 }
 
+// EndReadFault is EndRead for a copy that faulted after n bytes. Bytes are consumed; a packet stays whole, as in
+// pipe_read. It returns how many bytes the read got.
+//
+//go:nosplit
+func (p *Pipe) EndReadFault(n uint64) (uint64, Wake) {
+	if atomic.LoadUint64(&p.Slotted) != 0 &&
+		p.packetAt(atomic.LoadUint64(&p.Head), atomic.LoadUint64(&p.Tail)) != 0 {
+		n = 0
+	}
+	return n, p.EndRead(n)
+}
+
 // BeginWrite takes WriteLock and returns room for n bytes, or for as many as the mode allows.
 //
 //go:nosplit

@@ -359,6 +359,25 @@ func TestPackets(t *testing.T) {
 	}
 }
 
+// TestReadFault: a copy that faults in a packet leaves it, one that faults in bytes takes those before the fault.
+func TestReadFault(t *testing.T) {
+	e, buf := newEnd(8192), make([]byte, 100)
+	e.write(t, pattern(10, 1), 0)
+	e.write(t, pattern(20, 2), abi.O_DIRECT)
+	for i, want := range []uint64{7, 3, 0} {
+		s, st := e.Pipe.BeginRead(100, e.Pause)
+		if st != OK {
+			t.Fatalf("fault %d: status %d", i, st)
+		}
+		if got, _ := e.Pipe.EndReadFault(min(7, s.N1)); got != want {
+			t.Errorf("fault %d: %d bytes are consumed, want %d", i, got, want)
+		}
+	}
+	if n, _ := e.read(t, buf); n != 20 || !bytes.Equal(buf[:n], pattern(20, 2)) {
+		t.Errorf("the packet after a fault: %d bytes", n)
+	}
+}
+
 // TestMixed: bytes and packets in one pipe; a read goes on from bytes into one packet and ends there.
 func TestMixed(t *testing.T) {
 	e := newEnd(8 * 4096)
