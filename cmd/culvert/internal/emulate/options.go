@@ -52,10 +52,10 @@ const (
 	defaultMem  = 4 << 30
 	minMem      = 512 << 20
 	defaultIdle = 10 * time.Minute
-	thread      = "single" // see package machine
-	keptRoots   = 8        // simultaneous runs in a machine that stays
-	bootLimit   = 30 * time.Second
-	tries       = 3 // of a machine that does not start, or dies before the command begins
+	thread      = "single"         // see package machine
+	keptRoots   = 8                // simultaneous runs in a machine that stays
+	bootLimit   = 60 * time.Second // five times what it takes on two processors that are all busy
+	tries       = 3                // of a machine that does not start, or dies before the command begins
 )
 
 // baseModel is TCG's model of an AMD processor with SVM and what the guest

@@ -171,7 +171,7 @@ func warm(ctx context.Context, cfg Config, qemu string, state *os.File) (*Machin
 		return nil, err
 	}
 	m.Booted = time.Since(m.began)
-	go m.watch(silence / 3)
+	go m.watch(silence / 2)
 	return m, nil
 }
 
