@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cred is on whose behalf a call is made (credentials(7)).
+// Cred is on whose behalf a call is made (credentials(7)). It is not changed once
+// it has been used: open files keep it. To change credentials, make another.
 type Cred struct {
 	UID, GID     uint32
 	EUID, EGID   uint32

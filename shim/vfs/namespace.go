@@ -132,12 +132,13 @@ func (ns *Namespace) walk(c *Context, at Path, name string, f WalkFlags) (Path, 
 	return p, nil
 }
 
-// printPath prints a place relative to root by climbing; ok says that the climb
-// ended there (fs/d_path.c, prepend_path).
-func printPath(root, p Path) (name string, ok bool) {
+// printPath prints a place relative to root by climbing; whole says that the
+// climb ended there (fs/d_path.c, prepend_path). A path longer than PathMax is
+// cut at its front: a guest may nest directories as deep as its quota allows.
+func printPath(root, p Path) (name string, whole bool) {
 	var comps []string
 	n := 0
-	for p != root {
+	for p != root && n < PathMax {
 		m, d := p.mount, p.dent
 		if d == m.root || d.parent == nil {
 			if m.parent == nil {
@@ -190,12 +191,12 @@ func (ns *Namespace) Getcwd(c *Context) (string, error) {
 	if c.Cwd.dent.unlinked {
 		return "", unix.ENOENT
 	}
-	s, ok := printPath(c.Root, c.Cwd)
-	if !ok {
-		s = "(unreachable)" + s
-	}
+	s, whole := printPath(c.Root, c.Cwd)
 	if len(s) >= PathMax {
 		return "", unix.ENAMETOOLONG
+	}
+	if !whole {
+		s = "(unreachable)" + s
 	}
 	return s, nil
 }
@@ -222,7 +223,11 @@ func (ns *Namespace) Readlink(c *Context, at Path, name string) (string, error) 
 		if to.IsZero() {
 			return "", unix.ENOENT
 		}
-		return ns.name(c.Root, to), nil
+		s := ns.name(c.Root, to)
+		if len(s) >= PathMax {
+			return "", unix.ENAMETOOLONG
+		}
+		return s, nil
 	}
 	return p.Inode().Readlink(c)
 }

@@ -182,7 +182,8 @@ type Sealer interface {
 // them. All methods may be called at the same time from several goroutines.
 //
 // ReadAt returns 0 and no error at the end of the file, as read(2) does, and
-// both it and WriteAt may be short without an error. Embed [FileBase] for the
+// both it and WriteAt may be short without an error. The access mode is the
+// caller's to check (EBADF). Embed [FileBase] for the
 // answers that most objects give.
 type File interface {
 	Inode() Inode

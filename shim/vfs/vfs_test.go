@@ -207,6 +207,26 @@ func TestDeleted(t *testing.T) {
 	}
 }
 
+// TestDeep: a path longer than PathMax is no trouble but for whoever asks for it.
+func TestDeep(t *testing.T) {
+	g := tree(t)
+	name := strings.Repeat("n", 100)
+	for range 60 {
+		if err := errors.Join(g.mkdir(name, 0o755), g.chdir(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := g.getcwd(); err != unix.ENAMETOOLONG {
+		t.Errorf("getcwd: %d bytes, %v", len(s), err)
+	}
+	if n := len(g.ns.Name(g.c.Root, g.c.Cwd)); n < vfs.PathMax || n > vfs.PathMax+vfs.NameMax+1 {
+		t.Errorf("its name has %d bytes", n)
+	}
+	if _, err := g.walk(strings.Repeat("../", 60)+name, true); err != nil {
+		t.Errorf("walk up: %v", err)
+	}
+}
+
 // proc mounts a small /proc: self, and 1 with fd/0 (a pipe), fd/3 (a file that
 // may be deleted), cwd, gone and a file that counts its readings.
 func proc(t testing.TB, g *guest, file vfs.Path) *synthfs.FS {

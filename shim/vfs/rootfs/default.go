@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +20,7 @@ var (
 	// hostDirs are shown as on the host: as a directory or as the link it is.
 	hostDirs = [...]string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"}
 
-	// hostEtc are patterns below the host's /etc for what programs in /usr look
+	// hostEtc are paths below the host's /etc, the first component a pattern, for what programs in /usr look
 	// for there and what holds no secrets: the loader's cache, alternatives,
 	// certificates (not /etc/ssl/private), language run-times' settings.
 	hostEtc = [...]string{
@@ -147,13 +146,29 @@ func (b *builder) bindHost() error {
 			return err
 		}
 	}
-	for _, pattern := range hostEtc {
-		found, err := filepath.Glob("/etc/" + pattern)
-		if err != nil {
-			return fmt.Errorf("pattern %s: %w", pattern, err)
-		}
-		for _, p := range found {
-			if err := b.bind(strings.TrimPrefix(p, "/")); err != nil {
+	etc, err := os.Open("/etc")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer etc.Close()
+	names, err := etc.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		for _, pattern := range hostEtc {
+			first, rest, _ := strings.Cut(pattern, "/")
+			ok, err := path.Match(first, name)
+			if err != nil {
+				return fmt.Errorf("pattern %s: %w", pattern, err)
+			}
+			if !ok {
+				continue
+			}
+			if err := b.bind(path.Join("etc", name, rest)); err != nil {
 				return err
 			}
 		}
