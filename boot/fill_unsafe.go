@@ -21,7 +21,8 @@ func view[T any](ram []byte, gpa abi.GPA) *T {
 // collector never sees it, since RAM is not its heap.
 func setAddr(field unsafe.Pointer, gva uint64) { *(*uint64)(field) = gva }
 
-// fill writes the VM page, the fast-path table and each vCPU's pages, and makes the registers.
+// fill writes the VM page, the fast-path table and each vCPU's pages, and makes the registers. It leaves the slots of
+// the big tables untouched, so that the host need not populate them: whoever uses a slot first writes its Index.
 func (b *build) fill() {
 	l, span, ram := &b.m.Layout, b.m.TextSpan, b.cfg.RAM
 	vm := view[guest.VM](ram, l.VMPage)
@@ -32,12 +33,6 @@ func (b *build) fill() {
 	vm.Fast = gva(l.FastTable)
 	for nr, addr := range b.cfg.Fast {
 		b.put64(l.FastTable+abi.GPA(nr*8), span.GVA(addr))
-	}
-	for i := range l.NumThreads {
-		view[guest.Thread](ram, l.Threads+abi.GPA(i*abi.ThreadSize)).Index = uint64(i)
-	}
-	for i := range l.NumFiles {
-		view[guest.File](ram, l.Files+abi.GPA(i*fileSize)).Index = uint64(i)
 	}
 	for v := range b.cfg.VCPUs {
 		b.fillPerCPU(v)

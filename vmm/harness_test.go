@@ -167,6 +167,7 @@ func (h *harness) gva(p unsafe.Pointer) uint64 {
 func (h *harness) start(slot uint64, s *guest.Space, role, arg uint64) *guest.Thread {
 	l := h.vm.Layout()
 	th := view[guest.Thread](h.vm.ram, l.Threads+abi.GPA(slot*abi.ThreadSize))
+	th.Index = slot
 	stack := uint64(0x7ff000000000 + slot<<20)
 	for off := uint64(0); off < 4*abi.PageSize; off += abi.PageSize {
 		h.mapPage(abi.GPA(s.CR3), stack+off, uint64(h.alloc())|userRW)

@@ -121,8 +121,14 @@ int main(){ for(;;) memset(malloc(1<<20), 1, 1<<20); }`, "-static")}, 137, "memo
 
 func TestKVMFiles(t *testing.T) {
 	needKVM(t)
-	dir := t.TempDir()
+	dir, root := t.TempDir(), t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "in"), []byte("data\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(root, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(compile(t, hello, "-static"), filepath.Join(root, "bin/prog")); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -137,7 +143,7 @@ func TestKVMFiles(t *testing.T) {
 		{"writable mount", []string{"--mount", dir + ":/m:rw", "--", "sh", "-c", "echo new > /m/out; cat /m/out"}, 0, "new\n"},
 		{"workdir and env", []string{"--workdir", "/usr", "--env", "K=v w", "--", "sh", "-c", "pwd; echo $K"}, 0, "/usr\nv w\n"},
 		{"writes are private", []string{"--", "sh", "-c", "echo x > /usr/bin/zz && cat /usr/bin/zz"}, 0, "x\n"},
-		{"root directory", []string{"--root", "/", "--", "sh", "-c", "cat " + dir + "/in"}, 0, "data\n"},
+		{"root directory", []string{"--root", root, "--", "/bin/prog"}, 7, "hello 1\n"},
 	} {
 		r := culvert(t, "", append([]string{"run"}, c.args...)...)
 		if r.code != c.code || r.stdout != c.out {
