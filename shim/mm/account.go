@@ -66,7 +66,7 @@ type SpaceUsage struct {
 func (u SpaceUsage) RSS() uint64 { return u.Anon + u.File + u.Shmem }
 
 // Usage counts what the address space uses. It walks the page tables, since ring 0 fills pages by itself; the peak
-// is therefore that of the moments at which somebody looked (here, before a fork, a large unmapping and the end).
+// is therefore that of the moments at which somebody looked: here, and before a large unmapping.
 func (s *Space) Usage() SpaceUsage {
 	s.m.mu.Lock()
 	defer s.m.unlock()

@@ -19,7 +19,6 @@ func (s *Space) Fork() (*Space, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mm: fork: %v: %w", err, unix.ENOMEM)
 	}
-	s.usage()
 	c.limits, c.mmapBase, c.stackTop = s.limits, s.mmapBase, s.stackTop
 	c.startBrk, c.brk, c.startStack, c.dataSize = s.startBrk, s.brk, s.startStack, s.dataSize
 	flush := false

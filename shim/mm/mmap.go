@@ -348,8 +348,9 @@ func (s *Space) Brk(brk uint64) uint64 {
 		s.insert(v)
 		s.brk = brk
 		if v.flags&(fLocked|fLockOnFault) == fLocked {
-			_ = s.populate(from, to, false) // as in Linux
+			_ = s.populate(from, to, false) // as in Linux; the lock may have been released
 		}
+		return brk
 	}
 	s.brk = brk
 	return brk
