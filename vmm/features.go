@@ -37,7 +37,7 @@ const xcr0Allowed = 1<<0 | 1<<1 | 1<<2 | 1<<5 | 1<<6 | 1<<7
 const xcr0AVX512 = 1<<5 | 1<<6 | 1<<7
 
 // errNoFSGSBase is what too old a processor gets.
-var errNoFSGSBase = fmt.Errorf("%w: the processor lacks FSGSBASE (Intel since Ivy Bridge, AMD since Excavator), which the guest kernel needs", ErrUnusable)
+var errNoFSGSBase = fmt.Errorf("%w: it offers no FSGSBASE (Intel processors have it since Ivy Bridge, AMD's since Excavator)", ErrUnusable)
 
 // features decides what the guest sees: KVM's supported CPUID, filtered, and the boot features that follow from it.
 // The entries of the result are the caller's to change per vCPU.

@@ -1,0 +1,66 @@
+// Package guest is the kernel in the VM's ring 0, written in Go and compiled into the ordinary binary: entry stubs,
+// scheduler, page faults that need no host, and the system calls that two guest processes can settle between them. All
+// else it forwards to the host through the hypercall page.
+//
+// # What runs in ring 0
+//
+// Everything in this package but the files host_*.go, and the same of packages pipes and epoll. At the VM's start the
+// pages of those functions are copied into a sealed memfd, with INT3 in place of everything else, and mapped read-only
+// at abi.TextBase with the distances they have in the binary. Neither .rodata nor .data is mapped, and no runtime: a panic,
+// a stack check or a global faults, and the host names the function.
+//
+// So the code obeys rules, which package ringcheck proves of the built binary:
+//
+//   - Every function is nosplit, and refers to code of these packages only: no package variables, no allocation, no
+//     write barriers, no jump tables, no interface or map, no panic that could be reached.
+//   - Calls between compiled code and assembly go through code addresses in the vCPU's page (PerCPU): a direct call
+//     would reload the g register from FS, which is the user's. R14 holds a fake g, X15 is zero.
+//   - Compiled code uses no vector register but X14 and X15, which the entries save.
+//
+// # The hypercall page
+//
+// One per vCPU, type Call. Ring 0 fills in the request, executes OUT to abi.PortCall, and reads the reply after it:
+//
+//	ring 0: thread runs in ring 3
+//	   |  SYSCALL, exception, kick
+//	   v
+//	ring 0: registers are in the slot; fast path? --yes--> back to ring 3
+//	   |  no: save FPU area and bases in the slot, write the request
+//	   v  OUT
+//	host: copies the request once, checks it, serves it; results go into the slot
+//	   |  KVM_RUN
+//	   v
+//	ring 0: answer shootdowns, then by Action:
+//	   RETURN  back to ring 3 with the slot's registers
+//	   BLOCK   the thread waits; run another
+//	   EXIT    the thread is gone; leave its address space, free the slot, run another
+//
+// The page carries abi.Version and the host refuses another one. Requests: SYSCALL, FAULT (an exception, or a fault in
+// ring 0's copies from and to user memory), IDLE, DIE, NOTE. Nothing else crosses: no KVM_GET_REGS, no KVM_SET_REGS. The
+// host treats the page, the slots and all other shared words as hostile.
+//
+// # Threads
+//
+// A thread is a slot of a table that the host shares (type Thread). The state word is the truth, ready bits are hints:
+//
+//	FREE ---host---> RUN <---------.            taken: ready bit won by a locked AND, OnCPU set by CAS
+//	                 |  ^          |
+//	    block: CAS   |  | wake: CAS, then ready bit
+//	                 v  |          |
+//	               BLOCKED         |
+//	                               |
+//	                 RUN --wake--> WOKEN (came while the thread was leaving: its CAS to BLOCKED fails, it stays)
+//
+// A vCPU that blocks a thread stores all registers in the slot, then OnCPU=0, then tries RUN to BLOCKED; so whoever wins
+// the ready bit finds the slot whole. Every blocked operation is a record (type Wait) and a retry, so a spurious wake is
+// harmless, and no frame sleeps on a kernel stack: one stack per vCPU is enough.
+//
+// To sleep on a condition: join the wait set (a locked OR), look at the condition again, block. To wake: publish the
+// condition, a full barrier, take a bit out of the wait set, Wake. Of "join, look" and "publish, take" at least one sees
+// the other. An idle vCPU does the same with its bit in VM.Idle.
+//
+// # Locks
+//
+// Only a pipe's two locks. None is held across an exit: a copy that faults publishes what may be published, unlocks,
+// resolves the fault and goes on.
+package guest
