@@ -1,6 +1,7 @@
 package hostfs
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
 
 	"culvert/shim/vfs"
 )
@@ -358,4 +360,183 @@ func TestUnlinkedOpen(t *testing.T) {
 	if n := fds(t, filepath.Join(dir, "f")); n != 0 {
 		t.Errorf("%d descriptors left open", n)
 	}
+}
+
+// TestCircle: directories that the host moves so that each was last seen below
+// the other are an error and not an endless climb.
+func TestCircle(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(dir+"/a/b", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if err := os.MkdirAll(fmt.Sprintf("%s/x%d/y", dir, i), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ns, c, _ := show(t, dir, Options{}, 4)
+	in := *c
+	var err error
+	if in.Cwd, err = ns.Walk(c, vfs.Path{}, "a/b", 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ns.Walk(&in, vfs.Path{}, ".", 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, mv := range [][2]string{{"/a/b", "/b"}, {"/a", "/b/a"}} {
+		if err := os.Rename(dir+mv[0], dir+mv[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := ns.Walk(&in, vfs.Path{}, "a", 0)
+	if err != nil {
+		t.Fatalf("walk from the directory that moved: %v", err)
+	}
+	for i := range 20 { // push both out of the list of descriptors
+		if _, err := ns.Walk(c, vfs.Path{}, fmt.Sprintf("x%d/y/z", i), 0); err != unix.ENOENT {
+			t.Fatal(err)
+		}
+	}
+	in.Cwd = a
+	if _, err := ns.Walk(&in, vfs.Path{}, "x", 0); err != unix.ESTALE && err != unix.ENOENT {
+		t.Errorf("walk from a circle: %v", err)
+	}
+}
+
+// TestOneName: not even a caller that breaks the rules gets out.
+func TestOneName(t *testing.T) {
+	ns, c, _ := show(t, t.TempDir(), Options{}, 8)
+	root := ns.Root().Inode()
+	for _, name := range []string{"", ".", "..", "../x", "/etc", "a/b", "a\x00b"} {
+		if _, err := root.Lookup(c, name); err != unix.EINVAL {
+			t.Errorf("lookup %q: %v", name, err)
+		}
+		if _, err := root.Mkdir(c, name, vfs.CreateAttr{Mode: unix.S_IFDIR}); err != unix.EINVAL {
+			t.Errorf("mkdir %q: %v", name, err)
+		}
+		if err := root.Rename(c, name, root, "x", 0); err != unix.EINVAL {
+			t.Errorf("rename %q: %v", name, err)
+		}
+		if err := root.Rename(c, "x", root, name, 0); err != unix.EINVAL {
+			t.Errorf("rename to %q: %v", name, err)
+		}
+	}
+}
+
+// pager is a page cache of one file, with a dirty bit per frame.
+type pager struct {
+	src    vfs.PageSource
+	frames map[int64]*[vfs.PageSize]byte
+	dirty  map[int64]bool
+}
+
+func (p *pager) Drop(key any, first, last int64) {
+	for idx := range p.frames {
+		if idx >= first && idx <= last {
+			delete(p.frames, idx)
+			delete(p.dirty, idx)
+		}
+	}
+}
+func (p *pager) Flush(key any, first, last int64) {
+	for idx := range p.dirty {
+		if idx >= first && idx <= last {
+			if err := p.src.WritePage(idx, p.frames[idx]); err != nil {
+				panic(err)
+			}
+			delete(p.dirty, idx)
+		}
+	}
+}
+func (p *pager) Update(key any, off int64, b []byte) {
+	for i, ch := range b {
+		at := off + int64(i)
+		if f := p.frames[at/vfs.PageSize]; f != nil {
+			f[at%vfs.PageSize] = ch
+		}
+	}
+}
+
+// TestPageSource: mappings, reads, writes, truncation and holes of a file of the
+// host agree with a plain slice of bytes, and so does the host in the end.
+func TestPageSource(t *testing.T) {
+	dir := t.TempDir()
+	ns, c, _ := show(t, dir, Options{}, 8)
+	rapid.Check(t, func(rt *rapid.T) {
+		o, err := ns.Open(c, vfs.Path{}, "f", vfs.How{Flags: unix.O_CREAT | unix.O_RDWR | unix.O_TRUNC, Mode: 0o600})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		f := o.File
+		p := &pager{o.Path.Inode().(vfs.PageSource), map[int64]*[vfs.PageSize]byte{}, map[int64]bool{}}
+		p.src.SetPager(p)
+		var model []byte
+		resize := func(n int) { model = append(model, make([]byte, max(0, n-len(model)))...)[:n] }
+		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
+			off := rapid.IntRange(0, 5*vfs.PageSize).Draw(rt, "off")
+			n := rapid.IntRange(1, 5000).Draw(rt, "n")
+			idx := int64(off / vfs.PageSize)
+			switch rapid.IntRange(0, 5).Draw(rt, "op") {
+			case 0:
+				b := bytes.Repeat([]byte{byte(n%255 + 1)}, n)
+				if m, err := f.WriteAt(b, int64(off)); m != n || err != nil {
+					rt.Fatal(m, err)
+				}
+				resize(max(len(model), off+n))
+				copy(model[off:], b)
+			case 1:
+				if err := f.Truncate(int64(off)); err != nil {
+					rt.Fatal(err)
+				}
+				resize(off)
+			case 2:
+				if err := f.Allocate(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(off), int64(n)); err != nil {
+					rt.Fatal(err)
+				}
+				if off < len(model) {
+					clear(model[off:min(len(model), off+n)])
+				}
+			case 3:
+				b := []byte("appended")
+				if _, end, err := f.Append(b); err != nil || end != int64(len(model)+len(b)) {
+					rt.Fatal(end, err)
+				}
+				model = append(model, b...)
+			case 4:
+				fr := new([vfs.PageSize]byte)
+				err := p.src.MapPage(idx, fr, true)
+				if past := int(idx)*vfs.PageSize >= len(model); past != (err == unix.EFAULT) {
+					rt.Fatalf("page %d of %d bytes: %v", idx, len(model), err)
+				}
+				if err == nil && p.frames[idx] == nil {
+					p.frames[idx] = fr
+				}
+			case 5:
+				if fr := p.frames[idx]; fr != nil && off < len(model) {
+					fr[off%vfs.PageSize] = 99
+					p.dirty[idx] = true
+					model[off] = 99
+				}
+			}
+			got := make([]byte, 8*vfs.PageSize)
+			m, err := f.ReadAt(got, 0)
+			if err != nil || !bytes.Equal(got[:m], model) {
+				rt.Fatalf("read %d bytes of %d, %v", m, len(model), err)
+			}
+			for idx, fr := range p.frames {
+				from := min(len(model), int(idx)*vfs.PageSize)
+				to := min(len(model), from+vfs.PageSize)
+				if !bytes.Equal(fr[:to-from], model[from:to]) {
+					rt.Fatalf("frame %d differs", idx)
+				}
+			}
+		}
+		if err := f.Sync(false); err != nil {
+			rt.Fatal(err)
+		}
+		f.Release()
+		if b, err := os.ReadFile(dir + "/f"); err != nil || !bytes.Equal(b, model) {
+			rt.Fatalf("the host has %d bytes of %d, %v", len(b), len(model), err)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package hostfs
 
 import (
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -57,9 +58,13 @@ func (n *node) is(fd int) error {
 	return nil
 }
 
+// maxReopen bounds the climb of dirFD. Where a directory was last found is a
+// hint: if the host moves directories about, hints may even form a circle.
+const maxReopen = 1 << 14
+
 // dirFD returns a directory's O_PATH descriptor. Directories above it that have
-// lost theirs are opened again from the nearest that has one, in a loop, since
-// a guest may make trees of any depth.
+// lost theirs are opened again from the nearest that has one, in a loop and not
+// by recursion, since a guest may nest directories deeply.
 func (n *node) dirFD() (fdUse, error) {
 	if n.typ != unix.S_IFDIR {
 		return fdUse{}, unix.ENOTDIR
@@ -76,6 +81,9 @@ func (n *node) dirFD() (fdUse, error) {
 		if parent == nil {
 			at = fdUse{n.fs.base, func() {}}
 			break
+		}
+		if len(below) == maxReopen {
+			return fdUse{}, unix.ESTALE
 		}
 		below = append(below, cur)
 		cur = parent
@@ -170,7 +178,19 @@ func (n *node) Lookup(c *vfs.Context, name string) (vfs.Inode, error) {
 	return n.lookup(dir.fd, name)
 }
 
+// oneName refuses what is not one component. The Namespace never passes such a
+// name, but all that keeps a guest inside the tree hangs on it.
+func oneName(name string) error {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return unix.EINVAL
+	}
+	return nil
+}
+
 func (n *node) lookup(dir int, name string) (vfs.Inode, error) {
+	if err := oneName(name); err != nil {
+		return nil, err
+	}
 	var st unix.Stat_t
 	err := retry(func() error {
 		return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT)

@@ -10,22 +10,30 @@ import (
 // program made by a guest, owned by the VMM's user, would be its way out.
 const setID = unix.S_ISUID | unix.S_ISGID
 
-// writableDir returns a directory's descriptor for a change in it.
-func (n *node) writableDir() (fdUse, error) {
+// writableDir returns a directory's descriptor for a change of a name in it.
+func (n *node) writableDir(name string) (fdUse, error) {
 	if n.fs.opts.ReadOnly {
 		return fdUse{}, unix.EROFS
+	}
+	if err := oneName(name); err != nil {
+		return fdUse{}, err
 	}
 	return n.dirFD()
 }
 
-// settle gives an object just made its owner and the mode that the VMM's own
-// umask may have cut, and returns its node.
+// settle finds an object just made under a name, and sees to its attributes.
 func (n *node) settle(dir int, name string, a vfs.CreateAttr) (vfs.Inode, error) {
 	fd, err := openat(dir, name, pathFlags, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer closeFD(fd)
+	return n.settleFD(fd, name, a)
+}
+
+// settleFD gives an object just made its owner, and the mode that the VMM's own
+// umask may have cut, and returns its node.
+func (n *node) settleFD(fd int, name string, a vfs.CreateAttr) (vfs.Inode, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, err
@@ -53,7 +61,7 @@ func (n *node) settle(dir int, name string, a vfs.CreateAttr) (vfs.Inode, error)
 // Create makes a regular file, or the name of a socket. A FIFO of the host is
 // never opened, so there is no use in making one.
 func (n *node) Create(c *vfs.Context, name string, a vfs.CreateAttr) (vfs.Inode, error) {
-	dir, err := n.writableDir()
+	dir, err := n.writableDir(name)
 	if err != nil {
 		return nil, err
 	}
@@ -65,20 +73,20 @@ func (n *node) Create(c *vfs.Context, name string, a vfs.CreateAttr) (vfs.Inode,
 		if err != nil {
 			return nil, err
 		}
-		closeFD(fd)
+		defer closeFD(fd)
+		return n.settleFD(fd, name, a)
 	case unix.S_IFSOCK:
 		if err := unix.Mknodat(dir.fd, name, a.Mode, 0); err != nil {
 			return nil, err
 		}
-	default:
-		return nil, unix.EPERM
+		return n.settle(dir.fd, name, a)
 	}
-	return n.settle(dir.fd, name, a)
+	return nil, unix.EPERM
 }
 
 // Mkdir makes a directory.
 func (n *node) Mkdir(c *vfs.Context, name string, a vfs.CreateAttr) (vfs.Inode, error) {
-	dir, err := n.writableDir()
+	dir, err := n.writableDir(name)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +100,7 @@ func (n *node) Mkdir(c *vfs.Context, name string, a vfs.CreateAttr) (vfs.Inode, 
 
 // Symlink makes a symbolic link. Whoever follows it on the host does so there.
 func (n *node) Symlink(c *vfs.Context, name, target string, a vfs.CreateAttr) (vfs.Inode, error) {
-	dir, err := n.writableDir()
+	dir, err := n.writableDir(name)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +117,7 @@ func (n *node) Link(c *vfs.Context, name string, target vfs.Inode) error {
 	if !ok || t.fs != n.fs {
 		return unix.EXDEV
 	}
-	dir, err := n.writableDir()
+	dir, err := n.writableDir(name)
 	if err != nil {
 		return err
 	}
@@ -138,7 +146,7 @@ func (n *node) Unlink(c *vfs.Context, name string) error { return n.remove(name,
 func (n *node) Rmdir(c *vfs.Context, name string) error { return n.remove(name, unix.AT_REMOVEDIR) }
 
 func (n *node) remove(name string, flags int) error {
-	dir, err := n.writableDir()
+	dir, err := n.writableDir(name)
 	if err != nil {
 		return err
 	}
@@ -152,12 +160,12 @@ func (n *node) Rename(c *vfs.Context, oldName string, newDir vfs.Inode, newName 
 	if !ok || to.fs != n.fs {
 		return unix.EXDEV
 	}
-	from, err := n.writableDir()
+	from, err := n.writableDir(oldName)
 	if err != nil {
 		return err
 	}
 	defer from.done()
-	dir, err := to.writableDir()
+	dir, err := to.writableDir(newName)
 	if err != nil {
 		return err
 	}
