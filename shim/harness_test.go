@@ -110,8 +110,6 @@ func newWorld(tb testing.TB) (*world, *task) {
 		tb.Fatal(err)
 	}
 	w.k = k
-	k.vm.ReadyWords = testThreads / 64
-	k.vm.NumThreads = testThreads
 	tb.Cleanup(func() {
 		if err := k.Close(); err != nil {
 			tb.Errorf("Close: %v", err)

@@ -120,6 +120,8 @@ func New(cfg Config) (*Kernel, error) {
 		hostname:  cfg.Hostname, domainname: "(none)",
 		done: make(chan struct{}),
 	}
+	// Ring 0 looks for ready threads in the words that the table's slots need.
+	atomic.StoreUint64(&k.vm.ReadyWords, uint64(cfg.Layout.NumThreads+63)/64)
 	table := Table()
 	for i := range table {
 		k.calls[table[i].Nr] = &table[i]
