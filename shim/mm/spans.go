@@ -1,10 +1,6 @@
 package mm
 
-import (
-	"golang.org/x/sys/unix"
-
-	"culvert/shim/abi"
-)
+import "culvert/shim/abi"
 
 // MaxSpans bounds the spans of one call, as UIO_MAXIOV bounds an iovec.
 const MaxSpans = 1024
@@ -97,13 +93,4 @@ func (pin *Pinned) Unpin() {
 		}
 	}
 	pin.frames, pin.Spans = nil, nil
-}
-
-// CopyInAll is CopyIn that takes nothing less than all of p.
-func CopyInAll(u UserMemory, addr uint64, p []byte) error {
-	n, err := u.CopyIn(addr, p)
-	if err == nil && n < len(p) {
-		return unix.EFAULT
-	}
-	return err
 }
