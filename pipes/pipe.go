@@ -27,6 +27,9 @@ type Pipe struct {
 	ReaderOpens uint64 // times the end was opened, from 1: pipe_inode_info's r_counter and w_counter
 	WriterOpens uint64
 
+	Watch uint64 // address of the first epoll item that watches the pipe, or 0; its owner is the host
+	_     [7]uint64
+
 	RWait WaitSet // readers, woken one by one
 	WWait WaitSet // writers, woken one by one
 	PWait WaitSet // pollers, all woken
@@ -73,6 +76,8 @@ const (
 	WakeAll
 	// WakeNote: the shim watches the pipe; tell it.
 	WakeNote
+	// WakeWatch: tell the watchers of the Events.
+	WakeWatch
 	// More: bytes were read and a packet follows; the same read goes on with it, as pipe_read does.
 	More
 	// Dead: the last end is gone. Exactly one close says so.
@@ -248,7 +253,7 @@ func (p *Pipe) afterWrite(n, next, size uint64) Wake {
 	return w
 }
 
-// told returns who must hear of events: pollers and the shim.
+// told returns who must hear of events: pollers, the shim and epoll items.
 //
 //go:nosplit
 func (p *Pipe) told(events uint64) uint64 {
@@ -259,6 +264,9 @@ func (p *Pipe) told(events uint64) uint64 {
 		}
 		if atomic.LoadUint64(&p.HostWatch) != 0 {
 			flags |= WakeNote
+		}
+		if atomic.LoadUint64(&p.Watch) != 0 {
+			flags |= WakeWatch
 		}
 	}
 	return flags

@@ -21,7 +21,8 @@ type EventFD struct {
 	Semaphore  uint64 // 1: EFD_SEMAPHORE
 	HostWatch  uint64 // not 0: the shim wants a note on each event
 	Generation uint64 // counts the uses of this memory as an eventfd
-	_          [4]uint64
+	Watch      uint64 // address of the first epoll item that watches the eventfd, or 0; its owner is the host
+	_          [3]uint64
 
 	RWait pipes.WaitSet // readers, woken one by one
 	WWait pipes.WaitSet // writers, all woken
@@ -92,6 +93,9 @@ func (e *EventFD) wake(events uint64) pipes.Wake {
 	}
 	if atomic.LoadUint64(&e.HostWatch) != 0 {
 		w.Flags |= pipes.WakeNote
+	}
+	if atomic.LoadUint64(&e.Watch) != 0 {
+		w.Flags |= pipes.WakeWatch
 	}
 	if events == pipes.POLLOUT && !e.WWait.Empty() {
 		w.Flags |= pipes.WakeAll
