@@ -17,8 +17,6 @@ import (
 
 	"culvert/cmd/culvert/internal/emulate"
 	"culvert/shim"
-	"culvert/shim/strace"
-	"culvert/shim/vfs/memfs"
 	"culvert/shim/vfs/rootfs"
 	"culvert/vmm"
 
@@ -53,8 +51,7 @@ func Command(args []string, stdin, stdout, stderr *os.File) int {
 
 // run runs the program, here or on an emulated machine.
 func (o *options) run(args []string, stdio [3]*os.File) (int, error) {
-	// What ring 0 serves by itself nobody could trace.
-	vm, err := vmm.New(vmm.Config{Mem: int(o.mem), CPUs: o.cpus, ForwardAll: o.strace != nil})
+	vm, err := vmm.New(o.machine())
 	if err != nil {
 		if o.noEmulate || !wantsEmulation(err) {
 			return exitFailure, err
@@ -63,6 +60,11 @@ func (o *options) run(args []string, stdio [3]*os.File) (int, error) {
 	}
 	code, err := o.runVM(vm, stdio)
 	return code, errors.Join(err, vm.Close())
+}
+
+// machine describes the VM. What ring 0 serves by itself nobody could trace.
+func (o *options) machine() vmm.Config {
+	return vmm.Config{Mem: int(o.mem), CPUs: o.cpus, ForwardAll: o.strace != nil}
 }
 
 // wantsEmulation reports whether err means that this machine's KVM cannot be used.
@@ -102,55 +104,19 @@ const quotaOfMem = 2
 
 // runVM runs the program in vm.
 func (o *options) runVM(vm *vmm.VM, stdio [3]*os.File) (int, error) {
-	quota := memfs.NewQuota(o.mem/quotaOfMem, maxInodes)
-	program, show := o.program()
-	root, err := rootfs.New(rootfs.Options{Dir: o.root, Program: show, Mounts: o.mounts, Hostname: hostname, Quota: quota})
-	if err != nil {
-		return exitFailure, err
-	}
-	defer root.Close()
-	env := o.environ()
-	program, code, err := findProgram(root, program, env)
+	s, code, err := o.start(vm, stdio)
 	if err != nil {
 		return code, err
 	}
-	l := vm.Layout()
-	xcr0, xsaveSize := vm.XSave()
-	var trace shim.Tracer
-	if o.strace != nil {
-		trace = strace.NewPrinter(stdio[2], *o.strace)
-	}
-	k, err := shim.New(shim.Config{
-		Machine: vm, NumCPUs: o.cpus,
-		Layout: shim.Layout{VMPage: l.VMPage, Threads: l.Threads, NumThreads: l.NumThreads, Files: l.Files,
-			NumFiles: l.NumFiles, Refs: l.Refs, Pools: l.Pools, KernelCR3: l.KernelCR3, FirstFree: l.FirstFree,
-			XSaveSize: xsaveSize, XCR0: xcr0},
-		Program: program, Args: o.args, Env: env, Dir: o.workdir, Namespace: root.NS, Hostname: hostname,
-		Stdio: stdio, Trace: trace,
-	})
-	if err != nil {
-		return exitFailure, err
-	}
-	if err := k.Start(); err != nil {
-		return startFailure(program, err), errors.Join(fmt.Errorf("%s: %w", o.args[0], err), k.Close())
-	}
-	stopSignals := forwardSignals(k)
+	defer s.root.Close()
+	stopSignals := forwardSignals(s.kernel)
 	defer stopSignals()
 	if o.timeout > 0 {
-		timer := time.AfterFunc(o.timeout, func() { k.Stop(shim.ExitStatus{Kind: shim.Timeout}) })
+		timer := time.AfterFunc(o.timeout, func() { s.kernel.Stop(shim.ExitStatus{Kind: shim.Timeout}) })
 		defer timer.Stop()
 	}
-	go func() {
-		<-k.Done()
-		vm.Stop()
-	}()
-	err = vm.Run(k)
-	if err != nil {
-		k.Stop(shim.ExitStatus{Kind: shim.VMMError, Err: err})
-	}
-	closeErr := k.Close()
-	status := k.Status()
-	if err := o.report(vm, k, status, stdio[2]); err != nil {
+	status, closeErr := s.run()
+	if err := o.report(vm, s.kernel, status, stdio[2]); err != nil {
 		return exitFailure, err
 	}
 	code, err = o.exitCode(status)

@@ -1,0 +1,132 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"culvert/shim"
+	"culvert/shim/strace"
+	"culvert/shim/vfs/memfs"
+	"culvert/shim/vfs/rootfs"
+	"culvert/vmm"
+)
+
+// session is a program in a VM: the machine, its file tree and its personality.
+type session struct {
+	vm     *vmm.VM
+	root   *rootfs.Root
+	kernel *shim.Kernel
+}
+
+// start loads the program into vm. If that fails it returns culvert's exit code for it; vm is the caller's to close in
+// any case.
+func (o *options) start(vm *vmm.VM, stdio [3]*os.File) (*session, int, error) {
+	quota := memfs.NewQuota(o.mem/quotaOfMem, maxInodes)
+	program, show := o.program()
+	root, err := rootfs.New(rootfs.Options{Dir: o.root, Program: show, Mounts: o.mounts, Hostname: hostname, Quota: quota})
+	if err != nil {
+		return nil, exitFailure, err
+	}
+	k, code, err := o.load(vm, root, program, stdio)
+	if err != nil {
+		root.Close()
+		return nil, code, err
+	}
+	return &session{vm: vm, root: root, kernel: k}, 0, nil
+}
+
+// load makes the personality and its first process.
+func (o *options) load(vm *vmm.VM, root *rootfs.Root, program string, stdio [3]*os.File) (*shim.Kernel, int, error) {
+	env := o.environ()
+	program, code, err := findProgram(root, program, env)
+	if err != nil {
+		return nil, code, err
+	}
+	l := vm.Layout()
+	xcr0, xsaveSize := vm.XSave()
+	var trace shim.Tracer
+	if o.strace != nil {
+		trace = strace.NewPrinter(stdio[2], *o.strace)
+	}
+	k, err := shim.New(shim.Config{
+		Machine: vm, NumCPUs: o.cpus,
+		Layout: shim.Layout{VMPage: l.VMPage, Threads: l.Threads, NumThreads: l.NumThreads, Files: l.Files,
+			NumFiles: l.NumFiles, Refs: l.Refs, Pools: l.Pools, KernelCR3: l.KernelCR3, FirstFree: l.FirstFree,
+			XSaveSize: xsaveSize, XCR0: xcr0},
+		Program: program, Args: o.args, Env: env, Dir: o.workdir, Namespace: root.NS, Hostname: hostname,
+		Stdio: stdio, Trace: trace,
+	})
+	if err != nil {
+		return nil, exitFailure, err
+	}
+	if err := k.Start(); err != nil {
+		return nil, startFailure(program, err), errors.Join(fmt.Errorf("%s: %w", o.args[0], err), k.Close())
+	}
+	return k, 0, nil
+}
+
+// run runs the VM until its program ends or the kernel is stopped. Only closing goes wrong with an error: all else is
+// in the status.
+func (s *session) run() (shim.ExitStatus, error) {
+	go func() {
+		<-s.kernel.Done()
+		s.vm.Stop()
+	}()
+	if err := s.vm.Run(s.kernel); err != nil {
+		s.kernel.Stop(shim.ExitStatus{Kind: shim.VMMError, Err: err})
+	}
+	err := s.kernel.Close()
+	return s.kernel.Status(), err
+}
+
+// Session is a program that runs in a VM as `culvert run` has it run, for commands that look at the machine meanwhile.
+type Session struct {
+	session
+	options *options
+	status  shim.ExitStatus
+	err     error
+	done    chan struct{}
+}
+
+// Start starts what `culvert run` with these arguments would run, on this machine's KVM: an error for which
+// vmm.Unusable holds says that there is none. Signals, --timeout, --stats and --no-emulate are the command's own and have
+// no meaning here.
+func Start(args []string, stdio [3]*os.File) (*Session, error) {
+	o, err := parse(args, stdio[1])
+	if err != nil {
+		return nil, err
+	}
+	vm, err := vmm.New(o.machine())
+	if err != nil {
+		return nil, err
+	}
+	inner, _, err := o.start(vm, stdio)
+	if err != nil {
+		return nil, errors.Join(err, vm.Close())
+	}
+	s := &Session{session: *inner, options: o, done: make(chan struct{})}
+	go func() {
+		s.status, s.err = s.session.run()
+		close(s.done)
+	}()
+	return s, nil
+}
+
+// Metrics returns the machine's counters. Preconditions: Wait has not been called.
+func (s *Session) Metrics() vmm.Metrics { return s.vm.Metrics() }
+
+// Done is closed when the program has ended.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Stop ends the program, if it has not ended.
+func (s *Session) Stop() { s.kernel.Stop(shim.ExitStatus{Kind: shim.Killed}) }
+
+// Wait waits for the program's end, frees the machine and returns the exit code that `culvert run` would have. It may
+// be called once.
+func (s *Session) Wait() (int, error) {
+	<-s.done
+	s.root.Close()
+	code, err := s.options.exitCode(s.status)
+	return code, errors.Join(err, s.err, s.vm.Close())
+}
