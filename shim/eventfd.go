@@ -74,7 +74,7 @@ func (e *eventFile) read(c *ioCall) error {
 }
 
 func (e *eventFile) write(c *ioCall) error {
-	if c.left < 8 {
+	if c.left != 8 {
 		return unix.EINVAL
 	}
 	var b [8]byte

@@ -192,7 +192,16 @@ func (vm *fileVM) fails(want unix.Errno, nr uintptr, args ...uint64) {
 // fork makes another process with one thread.
 func (vm *fileVM) fork(flags uint64) *Thread {
 	vm.Helper()
-	pid := vm.must(unix.SYS_CLONE, flags|uint64(unix.SIGCHLD), 0, 0, 0, 0)
+	pid, e := vm.call(unix.SYS_CLONE, flags|uint64(unix.SIGCHLD), 0, 0, 0, 0)
+	if e != 0 {
+		used := 0
+		for _, t := range vm.k.slots {
+			if t != nil {
+				used++
+			}
+		}
+		vm.Fatalf("clone: %v (%d threads, %d slots)", e, len(vm.k.threads), used)
+	}
 	var t *Thread
 	vm.in(func() { t = vm.k.threads[int(pid)] })
 	if t == nil {
@@ -228,4 +237,48 @@ func (vm *fileVM) pipe(flags int) (r, w uint64) {
 	vm.must(unix.SYS_PIPE2, a, uint64(flags))
 	b := vm.get(a, 8)
 	return uint64(le.Uint32(b)), uint64(le.Uint32(b[4:]))
+}
+
+// end kills a process of one thread that makes no call, and reaps it.
+func (vm *fileVM) end(t *Thread) {
+	vm.Helper()
+	vm.in(func() {
+		if !t.exited {
+			vm.k.send(t.p, nil, sigUser(unix.SIGKILL, vm.t))
+			t.vcpu = 0
+			t.attention()
+			t.vcpu = -1
+		}
+		if !t.exited {
+			vm.Fatal("SIGKILL does not end the thread")
+		}
+		if vm.k.slots[t.index] == t {
+			vm.k.bury(t)
+		}
+		t.slot.State = abi.StateFree // as ring 0 does once it has left the thread
+	})
+	vm.must(unix.SYS_WAIT4, ^uint64(0), 0, 0, 0)
+}
+
+// checkClosed closes everything and looks for what is left.
+func (vm *fileVM) checkClosed() {
+	vm.Helper()
+	vm.must(unix.SYS_CLOSE_RANGE, 0, 1<<32-1, 0)
+	vm.in(func() {
+		if n := vm.k.files.used(); n != 0 {
+			for _, f := range vm.k.files.open {
+				if f != nil {
+					vm.Logf("still open: %T with %d references", f.impl, f.refs)
+				}
+			}
+			vm.Errorf("%d open files are left", n)
+		}
+		if n := vm.k.pipePages.total; n != 0 || len(vm.k.pipePages.byUser) != 0 {
+			vm.Errorf("%d pages of pipes are left", n)
+		}
+		if vm.k.epollItems != 0 || vm.k.inFlight != 0 || len(vm.k.unixNames) != 0 || len(vm.k.lockWaits) != 0 {
+			vm.Errorf("%d interests, %d descriptors in flight, %d names, %d lock waits are left",
+				vm.k.epollItems, vm.k.inFlight, len(vm.k.unixNames), len(vm.k.lockWaits))
+		}
+	})
 }

@@ -312,12 +312,17 @@ func (h *hostFile) seek(_ *OpenFile, off int64, whence int32) (int64, error) {
 	return n, errnoOrNil(err)
 }
 
+// tcgets2 is TCGETS2, which new C libraries use.
+const tcgets2 = 0x802c542a
+
 // ioctl passes on what a terminal answers about itself; it never changes the host's terminal.
 func (h *hostFile) ioctl(t *Thread, _ *OpenFile, req uint32, arg uint64) (uint64, error) {
 	size := 0
 	switch req {
 	case unix.TCGETS:
 		size = 36 // struct termios of the kernel: 4 words, c_line, 19 control characters
+	case tcgets2:
+		size = 44 // and two speeds
 	case unix.TIOCGWINSZ:
 		size = 8
 	case fionread, unix.TIOCOUTQ:

@@ -237,7 +237,10 @@ func (k *Kernel) initFiles() error {
 	k.files.open = make([]*OpenFile, k.cfg.Layout.NumFiles)
 	k.scratch = make([]byte, scratchSize)
 	k.fcntls = fcntlRequests()
-	return k.mountProc()
+	if err := k.mountProc(); err != nil {
+		return err
+	}
+	return k.mountSys()
 }
 
 // guestFile is an entry of the table of open files in guest RAM.

@@ -85,6 +85,7 @@ func (t *Thread) open(dirfd int32, nameAddr uint64, how vfs.How) (uint64, error)
 
 // openSpecial opens what the file tree leaves to this package: FIFOs, and anonymous objects through /proc/PID/fd.
 func (t *Thread) openSpecial(p vfs.Path, flags int, cloexec bool) (uint64, error) {
+	flags |= oLargefile
 	if a, ok := p.Inode().(*anonInode); ok {
 		impl, err := a.opener(t, &openRequest{flags, p})
 		if err != nil {

@@ -22,7 +22,7 @@ func statCalls() []Syscall {
 		{unix.SYS_READLINKAT, "readlinkat", sysReadlinkat, Full, "", pathBound},
 		{unix.SYS_STATFS, "statfs", sysStatfs, Full, "", pathBound},
 		{unix.SYS_FSTATFS, "fstatfs", sysFstatfs, Full, "", ""},
-		{unix.SYS_USTAT, "ustat", nil, None, "there are no block devices", ""},
+		{unix.SYS_USTAT, "ustat", sysENOSYS, None, "there are no block devices", ""},
 	}
 }
 
