@@ -14,6 +14,7 @@ import (
 // number. Whatever changes a file's readiness puts its interests on the ready list (their watch); epoll_wait asks the
 // files on the list again, and so sees the state as it is (level) while an edge is what brought the file there.
 type epollFile struct {
+	noopSeek
 	k     *Kernel
 	of    *OpenFile // the description; set right after it is made
 	items map[epollKey]*epollItem

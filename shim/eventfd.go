@@ -9,6 +9,7 @@ import (
 
 // eventFile is an eventfd: fs/eventfd.c.
 type eventFile struct {
+	noopSeek
 	count     uint64
 	semaphore bool
 	id        uint64
@@ -73,24 +74,27 @@ func (e *eventFile) read(c *ioCall) error {
 	return err
 }
 
+// write adds a value. A writev is a write of each of its buffers, which must have 8 bytes.
 func (e *eventFile) write(c *ioCall) error {
-	if c.left != 8 {
-		return unix.EINVAL
+	for first := true; c.left > 0 || first; first = false {
+		if c.left < 8 || c.buf == nil && c.iov[0].len != 8 {
+			return unix.EINVAL
+		}
+		var b [8]byte
+		if _, err := c.get(b[:]); err != nil {
+			return err
+		}
+		n := le.Uint64(b[:])
+		if n == math.MaxUint64 {
+			return unix.EINVAL
+		}
+		if math.MaxUint64-e.count <= n {
+			return errWait
+		}
+		e.count += n
+		c.advance(8)
+		e.waiters.notify(unix.POLLIN)
 	}
-	var b [8]byte
-	if _, err := c.get(b[:]); err != nil {
-		return err
-	}
-	n := le.Uint64(b[:])
-	if n == math.MaxUint64 {
-		return unix.EINVAL
-	}
-	if math.MaxUint64-e.count <= n {
-		return errWait
-	}
-	e.count += n
-	c.advance(8)
-	e.waiters.notify(unix.POLLIN)
 	return nil
 }
 

@@ -220,6 +220,7 @@ type fileKernel struct {
 	autobind  uint32
 	inFlight  int
 
+	idlePipes  []pipeMemory
 	pipePages  pipeAccounts
 	epollItems int                     // interests of all epoll instances
 	lockWaits  map[lockOwner]lockOwner // who waits for whose lock

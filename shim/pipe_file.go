@@ -78,13 +78,8 @@ func (k *Kernel) newPipe(t *Thread) (*pipe, error) {
 		return nil, unix.ENFILE
 	}
 	p := &pipe{k: k, uid: uid, pages: pages}
-	var err error
-	if p.gpa, err = k.memory.AllocBlock(0); err != nil {
-		return nil, unix.ENOMEM
-	}
-	if p.ring, err = k.allocRing(pages); err != nil {
-		k.freeBlock(p.gpa)
-		return nil, unix.ENOMEM
+	if err := p.allocate(); err != nil {
+		return nil, err
 	}
 	k.charge(uid, int64(pages))
 	size := pages * abi.PageSize
@@ -95,6 +90,32 @@ func (k *Kernel) newPipe(t *Thread) (*pipe, error) {
 	}
 	pipes.Init(p.end.Pipe, uint64(abi.DirectBase)+uint64(p.ring), size)
 	return p, nil
+}
+
+// pipeMemory is what a pipe of the default size lies in: kept for the next one, since shells make and drop pipes all
+// the time and the memory of a ring need not be cleared for it. Only bytes that were written can be read from a pipe.
+type pipeMemory struct{ gpa, ring abi.GPA }
+
+// maxIdlePipes bounds the memory kept: 1 MiB.
+const maxIdlePipes = 16
+
+// allocate finds memory for the pipe.
+func (p *pipe) allocate() error {
+	k := p.k
+	if n := len(k.idlePipes); n > 0 && p.pages*abi.PageSize == pipes.DefaultSize {
+		p.gpa, p.ring = k.idlePipes[n-1].gpa, k.idlePipes[n-1].ring
+		k.idlePipes = k.idlePipes[:n-1]
+		return nil
+	}
+	var err error
+	if p.gpa, err = k.memory.AllocBlock(0); err != nil {
+		return unix.ENOMEM
+	}
+	if p.ring, err = k.allocRing(p.pages); err != nil {
+		k.freeBlock(p.gpa)
+		return unix.ENOMEM
+	}
+	return nil
 }
 
 // allocRing takes a ring of contiguous frames.
@@ -115,9 +136,14 @@ func (k *Kernel) freeBlock(gpa abi.GPA) {
 
 // free gives the pipe's memory back: nobody in ring 0 can reach it, since no open file names it.
 func (p *pipe) free() {
-	p.k.charge(p.uid, -int64(p.pages))
-	p.k.freeBlock(p.ring)
-	p.k.freeBlock(p.gpa)
+	k := p.k
+	k.charge(p.uid, -int64(p.pages))
+	if p.pages*abi.PageSize == pipes.DefaultSize && len(k.idlePipes) < maxIdlePipes {
+		k.idlePipes = append(k.idlePipes, pipeMemory{p.gpa, p.ring})
+	} else {
+		k.freeBlock(p.ring)
+		k.freeBlock(p.gpa)
+	}
 	if p.fifo != nil {
 		p.fifo.Detach(fifoKey{})
 	}

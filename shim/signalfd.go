@@ -11,6 +11,7 @@ import (
 // signalFile is a signalfd: fs/signalfd.c. It shows the signals that are pending for whoever looks at it, so it is
 // woken by every process that has ever waited for it.
 type signalFile struct {
+	noopSeek
 	k       *Kernel
 	mask    sig.Set
 	waiters readiness

@@ -10,6 +10,7 @@ import (
 
 // timerFile is a timerfd: fs/timerfd.c. An expired periodic timer rests until it is read, and then catches up.
 type timerFile struct {
+	noopSeek
 	k        *Kernel
 	clock    int32
 	next     int64 // when it expires, in ns of its clock; 0 if disarmed
