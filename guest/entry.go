@@ -115,6 +115,10 @@ func hypercall(p *PerCPU, t *Thread, kind, nr uint64) {
 	}
 	p.Out(abi.PortCall)
 	flush(p)
+	if p.Deferred != 0 {
+		dropFrame(p, p.Deferred)
+		p.Deferred = 0
+	}
 }
 
 // forward hands t to the shim: a system call, a fault or a note. On return p.Cur is a thread that may run: t, or

@@ -126,7 +126,8 @@ func copyOnWrite(p *PerCPU, pte *uint64, e, addr uint64) (done, again bool) {
 	moved := busy&^abi.PTEAddr | f
 	store(pte, moved)
 	if load(&p.Space.Active) != me {
-		dropFrame(p, old)
+		// The vCPU that came may read the old frame until the host's shootdown: keep its count until then.
+		p.Deferred = old
 		return false, false
 	}
 	p.Invlpg(addr)

@@ -93,6 +93,8 @@ type PerCPU struct {
 	Cursor uint64
 	// FlushReq is raised by whoever takes rights from a PTE; FlushAck is the value last acted on.
 	FlushReq, FlushAck uint64
+	// Deferred is a frame whose reference is dropped after the next hypercall; 0 = none.
+	Deferred uint64
 	// LateKick counts returns to ring 3 since this vCPU woke a thread that an idle vCPU could run; 0 = none.
 	LateKick uint64
 	// TimeSpec is scratch for results on their way to user memory.
