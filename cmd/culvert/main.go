@@ -7,6 +7,8 @@ import (
 	"os"
 	"runtime/debug"
 
+	"culvert/cmd/culvert/internal/bench"
+	"culvert/cmd/culvert/internal/bench/workload"
 	"culvert/cmd/culvert/internal/doctor"
 	"culvert/cmd/culvert/internal/emulate"
 	"culvert/cmd/culvert/internal/run"
@@ -16,6 +18,9 @@ import (
 func main() {
 	if emulate.IsInit() {
 		os.Exit(emulate.Init())
+	}
+	if workload.Requested(os.Args) {
+		os.Exit(workload.Main(os.Args))
 	}
 	os.Exit(command(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
@@ -33,6 +38,7 @@ func subcommands() []subcommand {
 			func(args []string, stdin, stdout, stderr *os.File) int {
 				return emulate.Command(args, stdin, stdout, stderr)
 			}},
+		{"bench", "measure a VM, and bare Linux beside it", bench.Command},
 		{"doctor", "say what this machine offers and what falls back to what",
 			func(args []string, _, stdout, stderr *os.File) int { return doctor.Command(args, stdout, stderr) }},
 		{"syscalls", "list the system calls that a guest has",

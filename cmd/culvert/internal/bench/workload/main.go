@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Word is the first argument that makes culvert the workload; nothing, as the second, makes it end at once.
+// Word is the first argument that makes culvert the workload; Nothing, as the second, makes it end at once.
 const (
 	Word    = "culvert-bench-workload"
-	nothing = "nothing"
+	Nothing = "nothing"
 )
 
 // Requested reports whether this process was started as the workload.
@@ -31,7 +31,7 @@ func Main(args []string) int {
 		fmt.Fprintf(os.Stderr, "usage: culvert %s NAME\n", Word)
 		return exitUsage
 	}
-	if args[2] == nothing {
+	if args[2] == Nothing {
 		return 0
 	}
 	kind, ok := Find(args[2])
@@ -59,8 +59,8 @@ type work struct {
 	line   []byte  // part of memory, for the answer
 
 	// Addresses in memory.
-	scratch, time, events, status, zeros, lineAddr, block uintptr
-	path, argv, envp                                      uintptr
+	scratch, time, events, status, zeros, lineAddr, input, block uintptr
+	path, argv, envp                                             uintptr
 }
 
 // Offsets in the memory.
@@ -73,7 +73,9 @@ const (
 	argvAt    = 512
 	maxArgs   = 8
 	stringsAt = 1024
-	lineAt    = 7 << 10
+	lineAt    = 6 << 10
+	inputAt   = 7 << 10
+	inputSize = 512
 	blockAt   = 8 << 10
 )
 
@@ -83,9 +85,9 @@ func newWork(kind Kind) (*work, error) {
 		return nil, fmt.Errorf("mmap: %w", err)
 	}
 	base := addressOf(memory)
-	return &work{kind: kind, cleanup: func() {}, memory: memory, base: base, line: memory[lineAt:blockAt],
+	return &work{kind: kind, cleanup: func() {}, memory: memory, base: base, line: memory[lineAt:inputAt],
 		scratch: base + scratchAt, time: base + timeAt, events: base + eventsAt, status: base + statusAt,
-		zeros: base + zerosAt, lineAddr: base + lineAt, block: base + blockAt}, nil
+		zeros: base + zerosAt, lineAddr: base + lineAt, input: base + inputAt, block: base + blockAt}, nil
 }
 
 // run prepares, forks the measuring process and waits for its end.

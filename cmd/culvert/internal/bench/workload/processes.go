@@ -82,7 +82,7 @@ func selfProgram(w *work) error {
 	if err != nil {
 		return err
 	}
-	return w.program(self, Word, nothing)
+	return w.program(self, Word, Nothing)
 }
 
 // program lays out execve's arguments in the workload's memory: strings from stringsAt on, then the vectors. The

@@ -162,18 +162,36 @@ func (w *work) batch(ops uint64) failure {
 //go:norace
 func (w *work) command() (ops uint64, ok bool) {
 	for {
-		if w.get(0) != 0 {
+		c, more := w.next()
+		if !more || c != '\n' && (c < '0' || c > '9') {
 			return 0, false
 		}
-		c := load(w.scratch)
 		if c == '\n' {
 			return ops, ok
 		}
-		if c < '0' || c > '9' {
-			return 0, false
-		}
 		ops, ok = ops*10+uint64(c-'0'), true
 	}
+}
+
+// next returns the next byte of the input. It reads as much as is there, so that a command costs one read however many
+// digits it has. What is read and not used yet is described by two words in front of it, the number of bytes and of
+// those that were used: no process but the measuring one has the mapping in common with it.
+//
+//go:nosplit
+//go:norace
+func (w *work) next() (byte, bool) {
+	n, used := load64(w.input), load64(w.input+8)
+	const words = 16
+	if used == n {
+		got, f := sys(unix.SYS_READ, 0, w.input+words, inputSize)
+		if f != 0 || got == 0 {
+			return 0, false
+		}
+		store64(w.input, uint64(got))
+		used = 0
+	}
+	store64(w.input+8, used+1)
+	return load(w.input + words + uintptr(used)), true
 }
 
 // text appends s to the line being made, of which n bytes are there.

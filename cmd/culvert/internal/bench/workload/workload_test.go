@@ -85,7 +85,7 @@ func TestUsage(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		code int
-	}{{nil, 2}, {[]string{"nonsense"}, 2}, {[]string{nothing}, 0}, {[]string{"getppid", "more"}, 2}} {
+	}{{nil, 2}, {[]string{"nonsense"}, 2}, {[]string{Nothing}, 0}, {[]string{"getppid", "more"}, 2}} {
 		if _, errs, code := start(t, "", c.args...); code != c.code || (code == 0) != (errs == "") {
 			t.Errorf("%q: exit code %d, said %q; want %d", c.args, code, errs, c.code)
 		}
