@@ -132,6 +132,7 @@ func forward(p *PerCPU, t *Thread, kind, nr uint64) {
 		c.Args[3], c.Args[4], c.Args[5] = t.R10, t.R8, t.R9
 	}
 	p.SaveFPU(t)
+	charge(p, t)
 	hypercall(p, t, kind, nr)
 	flags := c.Flags
 	if c.Action == abi.ActReturn {

@@ -40,20 +40,16 @@ const (
 // startClock turns the clock on if KVM allows it. Preconditions: every vCPU exists, vCPU 0 has run, and none runs.
 func (vm *VM) startClock() error {
 	stable, err := vm.kvm.ClockStable()
-	if err != nil || !stable {
-		return err
-	}
-	khz, err := vm.raw[0].GetTSCKHz()
-	if err != nil || khz == 0 {
+	if err != nil || !stable || vm.tscKHz == 0 {
 		return err
 	}
 	offset, err := tscOffset(vm.raw[0])
 	if err != nil {
 		return err
 	}
-	c := &clock{page: &vm.page.Clock, offset: offset, khz: khz}
+	c := &clock{page: &vm.page.Clock, offset: offset, khz: vm.tscKHz}
 	tsc, mono, real := c.sample()
-	c.write(tsc, mono, real, slope(khz))
+	c.write(tsc, mono, real, slope(c.khz))
 	atomic.StoreUint64(&c.page.Stable, 1)
 	vm.clock = c
 	return nil

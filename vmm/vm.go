@@ -48,6 +48,7 @@ type VM struct {
 	xsaveSize int
 	page      *guest.VM
 	handler   Handler
+	tscKHz    uint64
 	clock     *clock // nil: ring 0 does not tell the time
 	pid       int
 
@@ -130,6 +131,9 @@ func (vm *VM) create(cfg Config) error {
 	if err := vm.selfTest(); err != nil {
 		return err
 	}
+	if vm.tscKHz, err = vm.raw[0].GetTSCKHz(); err != nil {
+		vm.tscKHz = 0 // an old processor under an old KVM: CPU time stays uncounted
+	}
 	return vm.startClock()
 }
 
@@ -161,6 +165,9 @@ func (vm *VM) Layout() boot.Layout { return vm.boot.Layout }
 
 // XSave returns the state components that the guest may use (0: FXSAVE) and the size of a thread's FPU area.
 func (vm *VM) XSave() (xcr0 uint64, size int) { return vm.features.XCR0, vm.xsaveSize }
+
+// TSCKHz returns the rate of the guest's TSC, 0 if KVM does not say.
+func (vm *VM) TSCKHz() uint64 { return vm.tscKHz }
 
 // Run runs the machine until Stop, or until it fails. It may be called once.
 func (vm *VM) Run(h Handler) error {

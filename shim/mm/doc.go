@@ -43,6 +43,7 @@
 //
 // # Differences from Linux
 //
-// Memory is overcommitted without limit (vm.overcommit_memory=1), since the VM's own limit ends in ErrOOM. There is
+// Memory is overcommitted as by default (vm.overcommit_memory=0): one mapping may not exceed the machine, and there is
+// no other limit until ErrOOM. There is
 // no zero page: reading untouched anonymous memory takes a frame. MADV_FREE frees at once. 2 MiB pages are not used.
 package mm

@@ -204,8 +204,13 @@ func (s *Space) place(hint, n uint64, flags uint32) (uint64, error) {
 	return 0, unix.ENOMEM
 }
 
-// mayExpand checks RLIMIT_AS and RLIMIT_DATA for n more bytes (mm/mmap.c: may_expand_vm).
+// mayExpand checks RLIMIT_AS and RLIMIT_DATA for n more bytes (mm/mmap.c: may_expand_vm), and refuses what could never
+// be backed: private writable memory of more than the machine has (mm/util.c: __vm_enough_memory with
+// OVERCOMMIT_GUESS).
 func (s *Space) mayExpand(n uint64, prot uint8, flags vmaFlags) bool {
+	if prot&protWrite != 0 && flags&(fShared|fNoReserve) == 0 && n > uint64(s.m.frames.end)<<abi.PageShift {
+		return false
+	}
 	if s.total+n > s.limits.AS {
 		return false
 	}

@@ -50,7 +50,7 @@ func (o *options) load(vm *vmm.VM, root *rootfs.Root, program string, stdio [3]*
 		trace = strace.NewPrinter(stdio[2], *o.strace)
 	}
 	k, err := shim.New(shim.Config{
-		Machine: vm, NumCPUs: o.cpus,
+		Machine: vm, NumCPUs: o.cpus, TSCKHz: vm.TSCKHz(),
 		Layout: shim.Layout{VMPage: l.VMPage, Threads: l.Threads, NumThreads: l.NumThreads, Files: l.Files,
 			NumFiles: l.NumFiles, Refs: l.Refs, Pools: l.Pools, KernelCR3: l.KernelCR3, FirstFree: l.FirstFree,
 			XSaveSize: xsaveSize, XCR0: xcr0},
