@@ -251,8 +251,15 @@ func (t *Thread) interrupt() {
 
 // wake makes t ready and finds an idle vCPU for it.
 func (k *Kernel) wake(t *Thread) {
-	if guest.Wake(k.vm, t.slot) {
-		k.pickIdle()
+	if !guest.Wake(k.vm, t.slot) {
+		return
+	}
+	k.pickIdle()
+	if t.sched.affinity != k.allCPUs() {
+		// The first idle vCPU may be one on which the thread may not run: let them all look.
+		for range k.cfg.NumCPUs - 1 {
+			k.pickIdle()
+		}
 	}
 }
 

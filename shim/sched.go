@@ -117,9 +117,11 @@ func sysSchedSetaffinity(t *Thread, a Args) (uint64, error) {
 	}
 	o.sched.affinity = mask
 	atomicStore(&o.slot.Affinity, mask)
-	if cpu := atomic.LoadUint64(&o.slot.OnCPU); o != t && cpu != 0 && mask>>(cpu-1)&1 == 0 {
-		o.interrupt() // it is put among the ready threads by the note's reply
+	if o == t && mask>>t.vcpu&1 == 0 {
+		// Leave this vCPU: the thread is taken by one that it may run on.
+		return t.Block(func(*Waiter) (uint64, error) { return 0, nil })
 	}
+	// Another thread moves at its next switch, at the latest when its time slice ends.
 	return 0, nil
 }
 
