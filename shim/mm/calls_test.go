@@ -24,7 +24,7 @@ func TestHugeReservations(t *testing.T) {
 	start := time.Now()
 	none := mustMmap(t, s, MmapArgs{Len: tib, Flags: anonPriv | unix.MAP_NORESERVE})
 	big := mustMmap(t, s, MmapArgs{Len: 14 * tib, Prot: rw, Flags: anonPriv | unix.MAP_NORESERVE})
-	mustMmap(t, s, MmapArgs{Len: 512 << 30, Prot: rw, Flags: anonPriv})
+	mustMmap(t, s, MmapArgs{Len: 512 << 30, Prot: rw, Flags: anonPriv | unix.MAP_NORESERVE})
 	for i := range uint64(64) {
 		p := none + i*(tib/64)
 		if err := s.Mprotect(p, 65536, rw); err != nil {
@@ -141,7 +141,7 @@ func TestLimits(t *testing.T) {
 func TestMapCount(t *testing.T) {
 	mc := newMachine(t, 16<<20, 1)
 	s := mc.space()
-	a := mustMmap(t, s, MmapArgs{Len: 2 * maxMaps * pg, Prot: rw, Flags: anonPriv})
+	a := mustMmap(t, s, MmapArgs{Len: 2 * maxMaps * pg, Prot: rw, Flags: anonPriv | unix.MAP_NORESERVE})
 	var err error
 	i := uint64(0)
 	for ; i < 2*maxMaps && err == nil; i += 2 {
@@ -552,4 +552,22 @@ func parseMaps(t *testing.T, line string) Mapping {
 		m.Path = strings.ReplaceAll(strings.TrimSuffix(line[73:], "\n"), `\012`, "\n")
 	}
 	return m
+}
+
+// What could never be backed is refused, unless the program says that it does not mind.
+func TestOvercommit(t *testing.T) {
+	mc := newMachine(t, 16<<20, 1)
+	s := mc.space()
+	for _, c := range []struct {
+		prot, flags uint32
+		want        error
+	}{
+		{rw, anonPriv, unix.ENOMEM},
+		{rw, anonPriv | unix.MAP_NORESERVE, nil},
+		{unix.PROT_READ, anonPriv, nil},
+	} {
+		if _, err := s.Mmap(MmapArgs{Len: 17 << 20, Prot: c.prot, Flags: c.flags}); err != c.want {
+			t.Errorf("prot %d, flags %#x: %v, want %v", c.prot, c.flags, err, c.want)
+		}
+	}
 }

@@ -308,7 +308,7 @@ func TestPressure(t *testing.T) {
 	if c := mc.Usage().Cache; c < 1<<20 {
 		t.Fatalf("%d bytes cached", c)
 	}
-	b := mustMmap(t, s, MmapArgs{Len: 8 << 20, Prot: rw, Flags: anonPriv})
+	b := mustMmap(t, s, MmapArgs{Len: 8 << 20, Prot: rw, Flags: anonPriv | unix.MAP_NORESERVE})
 	n := uint64(0)
 	var err error
 	for ; n < 8<<20; n += pg {
