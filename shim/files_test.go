@@ -169,6 +169,15 @@ func TestProc(t *testing.T) {
 		}
 		vm.must(unix.SYS_CLOSE, fd)
 	}
+	// As many fields as Linux has.
+	host, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat := vm.open("/proc/self/stat", unix.O_RDONLY, 0)
+	if got := vm.read(stat, 1000); len(strings.Fields(got)) != len(strings.Fields(string(host))) {
+		t.Errorf("stat has %d fields, Linux's %d", len(strings.Fields(got)), len(strings.Fields(string(host))))
+	}
 	a := vm.alloc(200)
 	for name, want := range map[string]string{
 		"/proc/self":      "1",

@@ -125,7 +125,7 @@ func (f *OpenFile) pollable() bool {
 // afterMillis is the deadline of a time-out in milliseconds; negative is none.
 func afterMillis(ms int32) time.Time {
 	if ms < 0 {
-		return noDeadline
+		return time.Time{}
 	}
 	return time.Now().Add(time.Duration(ms) * time.Millisecond)
 }
@@ -136,10 +136,10 @@ const maxWait = 100 * 365 * 24 * time.Hour
 // afterTimespec is the deadline of a relative time-out; EINVAL if that is no valid time.
 func afterTimespec(sec, nsec int64) (time.Time, error) {
 	if sec < 0 || nsec < 0 || nsec >= 1e9 {
-		return noDeadline, unix.EINVAL
+		return time.Time{}, unix.EINVAL
 	}
 	if sec >= int64(maxWait/time.Second) {
-		return noDeadline, nil
+		return time.Time{}, nil
 	}
 	return time.Now().Add(time.Duration(sec)*time.Second + time.Duration(nsec)), nil
 }

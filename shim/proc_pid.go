@@ -280,11 +280,11 @@ func procStat(t *Thread) (string, error) {
 		u.minflt, p.childUsage.minflt, u.majflt, p.childUsage.majflt,
 		clockTicks(u.user), clockTicks(u.system), clockTicks(p.childUsage.user), clockTicks(p.childUsage.system),
 		len(p.threads), max(0, clockTicks(start)), vsize, rss, rsslim)
-	fmt.Fprintf(&b, "%d %d %d 0 0 %d %d %d %d 0 0 0 %d 0 0 0 0 0 0 0 %d %d %d %d %d %d %d %d %d\n",
+	fmt.Fprintf(&b, "%d %d %d 0 0 %d %d %d %d 0 0 0 %d 0 0 0 0 0 0 %d %d %d %d %d %d %d %d\n",
 		l.StartCode, l.EndCode, l.SP,
 		uint32(t.pending.Set()), uint32(t.mask), uint32(p.signalSet(SIG_IGN)), uint32(p.caughtSet()),
 		p.exitSig,
-		0, l.StartData, l.EndData, l.Brk, l.ArgStart, l.ArgEnd, l.EnvStart, l.EnvEnd, p.exitStatus)
+		l.StartData, l.EndData, l.Brk, l.ArgStart, l.ArgEnd, l.EnvStart, l.EnvEnd, p.exitStatus)
 	return b.String(), nil
 }
 

@@ -175,7 +175,7 @@ func (pr *procFS) sys() vfs.Inode {
 		"overflowuid", "pid_max", "randomize_va_space", "sem", "shmmax", "tainted", "threads-max", "version")
 	kernel.Add("random", random)
 	vm := dir(map[string]func() string{
-		"overcommit_memory": is("%d", 1), "max_map_count": is("%d", 65530), "mmap_min_addr": is("%d", 65536),
+		"overcommit_memory": is("%d", 0), "max_map_count": is("%d", 65530), "mmap_min_addr": is("%d", 65536),
 		"swappiness": is("%d", 0), "overcommit_ratio": is("%d", 50), "nr_hugepages": is("%d", 0),
 	}, "max_map_count", "mmap_min_addr", "nr_hugepages", "overcommit_memory", "overcommit_ratio", "swappiness")
 	fs := dir(map[string]func() string{

@@ -161,11 +161,11 @@ func (x *transfer) block(w *Waiter, all bool) error {
 			return nil
 		case err == errWait && len(x.rest) > 0:
 			// These bytes have left their source: only a death may lose them.
-			if err := w.SleepKillable(noDeadline, &x.wait.Queue); err != nil {
+			if err := w.SleepKillable(time.Time{}, &x.wait.Queue); err != nil {
 				return err
 			}
 		case err == errWait:
-			if err := w.Sleep(noDeadline, &x.wait.Queue); err != nil {
+			if err := w.Sleep(time.Time{}, &x.wait.Queue); err != nil {
 				return err
 			}
 		case err != nil:
@@ -331,7 +331,7 @@ func (t *Thread) movePipe(in, out *OpenFile, size uint64, take, nonblock bool) (
 			case err == errWait && nonblock:
 				return 0, unix.EAGAIN
 			case err == errWait:
-				err = w.Sleep(noDeadline, &wait.Queue)
+				err = w.Sleep(time.Time{}, &wait.Queue)
 			default:
 				return n, err
 			}

@@ -1,16 +1,11 @@
 package shim
 
 import (
-	"time"
-
 	"culvert/shim/vfs"
 	"culvert/shim/vfs/memfs"
 
 	"golang.org/x/sys/unix"
 )
-
-// noDeadline is a wait without end.
-var noDeadline time.Time
 
 // fileMiscCalls are the rows of the file calls that fit nowhere else.
 func fileMiscCalls() []Syscall {

@@ -1,6 +1,8 @@
 package shim
 
 import (
+	"time"
+
 	"culvert/shim/vfs"
 
 	"golang.org/x/sys/unix"
@@ -204,7 +206,7 @@ func (t *Thread) waitLock(w *Waiter, f *OpenFile, want fileLock) error {
 			k.lockWaits = make(map[lockOwner]lockOwner)
 		}
 		k.lockWaits[want.owner] = in.owner
-		err := w.Sleep(noDeadline, &s.wait)
+		err := w.Sleep(time.Time{}, &s.wait)
 		delete(k.lockWaits, want.owner)
 		if err != nil {
 			forgetLocks(inode, s)
@@ -289,7 +291,7 @@ func sysFlock(t *Thread, a Args) (uint64, error) {
 			if err != errWait {
 				return 0, err
 			}
-			if err := w.Sleep(noDeadline, &s.wait); err != nil {
+			if err := w.Sleep(time.Time{}, &s.wait); err != nil {
 				forgetLocks(inode, s)
 				return 0, err
 			}

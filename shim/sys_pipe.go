@@ -2,6 +2,7 @@ package shim
 
 import (
 	"sync/atomic"
+	"time"
 
 	"culvert/pipes"
 	"culvert/shim/vfs"
@@ -141,7 +142,7 @@ func (t *Thread) openFIFO(path vfs.Path, flags int, cloexec bool) (uint64, error
 	seen := atomic.LoadUint64(partner)
 	return t.Block(func(w *Waiter) (uint64, error) {
 		for atomic.LoadUint64(partner) == seen {
-			if err := w.Sleep(noDeadline, &p.opens); err != nil {
+			if err := w.Sleep(time.Time{}, &p.opens); err != nil {
 				f.release()
 				return 0, err
 			}

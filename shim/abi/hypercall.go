@@ -39,6 +39,11 @@ const (
 	NoteStarted
 	// NoteSIGPIPE: a write that is done (RAX has its result) found no reader; the shim raises SIGPIPE.
 	NoteSIGPIPE
+	// NoteCollect: the thread's record is an epoll_wait, and an item with events is of a file that only the shim knows.
+	// The shim collects: it completes the record (RAX, WaitNone, the file's reference) if there are events, or leaves it.
+	NoteCollect
+	// NoteDeadline: a thread blocks until CLOCK_MONOTONIC is Args[0] ns, which is earlier than VM.Timer.
+	NoteDeadline
 )
 
 // Actions of a reply.
@@ -86,6 +91,13 @@ const (
 	WaitWrite
 	// WaitFutex: queued on a futex bucket.
 	WaitFutex
+	// WaitEventRead, WaitEventWrite: the same as WaitRead and WaitWrite, of an eventfd. Aux is what is written.
+	WaitEventRead
+	WaitEventWrite
+	// WaitEpoll: epoll_wait on File, for Len events at Addr.
+	WaitEpoll
+	// WaitPoll: poll on the files of Wait.Poll, for the array of Len entries at Addr.
+	WaitPoll
 )
 
 // Kinds of open file that ring 0 knows (File.Kind).

@@ -4,6 +4,7 @@ package abi
 const (
 	SYS_READ          = 0
 	SYS_WRITE         = 1
+	SYS_POLL          = 7
 	SYS_READV         = 19
 	SYS_WRITEV        = 20
 	SYS_SCHED_YIELD   = 24
@@ -16,6 +17,10 @@ const (
 	SYS_GETTID        = 186
 	SYS_FUTEX         = 202
 	SYS_CLOCK_GETTIME = 228
+	SYS_EPOLL_WAIT    = 232
+	SYS_PPOLL         = 271
+	SYS_EPOLL_PWAIT   = 281
+	SYS_EPOLL_PWAIT2  = 441
 	// NumSyscalls bounds the fast-path table; larger numbers are forwarded.
 	NumSyscalls = 512
 )
