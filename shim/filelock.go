@@ -11,7 +11,7 @@ import (
 // POSIX locks (F_SETLK) and open-file-description locks (F_OFD_SETLK) conflict: a POSIX lock is owned by a
 // descriptor table, an OFD lock and a flock(2) by an open file description.
 
-// maxFileLocks bounds the lock records of one inode: the host's memory is the guest's to fill otherwise.
+// maxFileLocks bounds the lock records of a VM: the host's memory is the guest's to fill otherwise.
 const maxFileLocks = 16384
 
 // lockOwner is *fdTable for POSIX locks and *OpenFile for the others; compared by identity.
@@ -51,11 +51,7 @@ func (s *inodeLocks) conflict(want *fileLock) *fileLock {
 
 // set gives want's owner that range, replacing what it held there; adjacent ranges of the same kind merge, as
 // posix_lock_inode does. Preconditions: conflict(want) is nil.
-func (s *inodeLocks) set(want fileLock) error {
-	// Splitting one range may need two records more than there are.
-	if len(s.ranges)+2 > maxFileLocks {
-		return unix.ENOLCK
-	}
+func (s *inodeLocks) set(want fileLock) {
 	out := s.cut(want.owner, want.start, want.end)
 	kept := out[:0]
 	for _, l := range out {
@@ -80,23 +76,18 @@ func (s *inodeLocks) set(want fileLock) error {
 		at = i + 1
 	}
 	s.ranges = slices.Insert(kept, at, want)
-	return nil
 }
 
 // clear takes a range away from an owner and reports whether it held any of it.
-func (s *inodeLocks) clear(owner lockOwner, start, end int64) (bool, error) {
+func (s *inodeLocks) clear(owner lockOwner, start, end int64) bool {
 	held := false
 	for i := range s.ranges {
 		held = held || (s.ranges[i].owner == owner && s.ranges[i].overlaps(start, end))
 	}
-	if !held {
-		return false, nil
+	if held {
+		s.ranges = s.cut(owner, start, end)
 	}
-	if len(s.ranges)+1 > maxFileLocks {
-		return false, unix.ENOLCK
-	}
-	s.ranges = s.cut(owner, start, end)
-	return true, nil
+	return held
 }
 
 // cut returns the ranges without what owner holds in start..end.

@@ -220,11 +220,14 @@ type fileKernel struct {
 	autobind  uint32
 	inFlight  int
 
-	idlePipes  []pipeMemory
-	pipePages  pipeAccounts
-	epollItems int                     // interests of all epoll instances
-	lockWaits  map[lockOwner]lockOwner // who waits for whose lock
-	hostPoller *hostPoller             // nil until a standard file can make its readers wait
+	idlePipes   []pipeMemory
+	pipePages   pipeAccounts
+	epollItems  int                     // interests of all epoll instances
+	pollItems   int                     // entries of the polls and selects that wait
+	socketBytes int                     // in flight in sockets, with their overhead
+	fileLocks   int                     // lock records
+	lockWaits   map[lockOwner]lockOwner // who waits for whose lock
+	hostPoller  *hostPoller             // nil until a standard file can make its readers wait
 }
 
 // scratchSize is the piece in which bytes pass between files and user memory.

@@ -46,6 +46,9 @@ func (s *pollSet) scan() int {
 	return n
 }
 
+// maxPollItems bounds what all threads of a VM poll at the same time: as much as one may have open.
+const maxPollItems = nrOpen
+
 // wait is do_poll of fs/select.c: finish gets how many files have something, or why nothing was waited for, and
 // makes the call's result of it.
 func (s *pollSet) wait(deadline time.Time, dontWait bool, finish func(n int, err error) (uint64, error)) (uint64, error) {
@@ -53,12 +56,18 @@ func (s *pollSet) wait(deadline time.Time, dontWait bool, finish func(n int, err
 	if n > 0 || dontWait {
 		return finish(n, nil)
 	}
+	k := s.t.k
+	if k.pollItems+len(s.items) > maxPollItems {
+		return finish(0, unix.ENOMEM)
+	}
+	k.pollItems += len(s.items)
 	for i := range s.items {
 		if f := s.items[i].f; f != nil {
 			f.hold()
 		}
 	}
 	return s.t.Block(func(w *Waiter) (uint64, error) {
+		defer func() { k.pollItems -= len(s.items) }()
 		var woken Queue
 		defer s.watch(&woken)()
 		for {

@@ -88,6 +88,8 @@ const (
 	streamPiece = 32 << 10
 	// dgramBacklog is net.unix.max_dgram_qlen.
 	dgramBacklog = 10
+	// minSocketBytes may be in flight in any VM; the bound grows with its memory.
+	minSocketBytes = 4 << 20
 	// maxRights is SCM_MAX_FD.
 	maxRights = 253
 )
@@ -223,10 +225,23 @@ func (m *unixMsg) discard() {
 	m.uncharge()
 }
 
+// charge accounts for a message that is about to be queued: ENOBUFS if all sockets of the VM hold too much of the
+// host's memory.
+func (m *unixMsg) charge() error {
+	k := m.from.k
+	if k.socketBytes+m.size > max(minSocketBytes, len(k.ram)/8) {
+		return unix.ENOBUFS
+	}
+	k.socketBytes += m.size
+	m.from.charged += m.size
+	return nil
+}
+
 // uncharge tells the sender that there is room again (sock_wfree).
 func (m *unixMsg) uncharge() {
 	s := m.from
 	s.charged -= m.size
+	s.k.socketBytes -= m.size
 	m.size = 0
 	if s.writable() && !s.closed {
 		s.waiters.notify(pollOut | pollWRBAND)
@@ -287,8 +302,11 @@ func (s *unixSocket) sendStream(c *ioCall) error {
 		if fault != nil {
 			return fault
 		}
-		msg := &unixMsg{data: data[:got], from: s, cred: m.sender(s, c.t), rights: m.takeRights(s.k), size: got + msgOverhead}
-		s.charged += msg.size
+		msg := &unixMsg{data: data[:got], from: s, cred: m.sender(s, c.t), size: got + msgOverhead}
+		if err := msg.charge(); err != nil {
+			return err
+		}
+		msg.rights = m.takeRights(s.k)
 		m.sent++
 		c.advance(got)
 		p.queue = append(p.queue, msg)
@@ -348,8 +366,11 @@ func (s *unixSocket) sendPacket(c *ioCall) error {
 	if fault != nil {
 		return fault
 	}
-	msg := &unixMsg{data: data[:got], from: s, cred: m.sender(s, c.t), rights: m.takeRights(s.k), size: got + msgOverhead}
-	s.charged += msg.size
+	msg := &unixMsg{data: data[:got], from: s, cred: m.sender(s, c.t), size: got + msgOverhead}
+	if err := msg.charge(); err != nil {
+		return err
+	}
+	msg.rights = m.takeRights(s.k)
 	c.advance(got)
 	p.queue = append(p.queue, msg)
 	p.waiters.notify(pollIn)

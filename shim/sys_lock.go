@@ -46,7 +46,13 @@ func (k *Kernel) dropLocks(f *OpenFile, owner lockOwner) {
 	if len(s.ranges)+len(s.flocks) != n {
 		s.wait.Wake()
 	}
+	k.recount(s, n)
 	forgetLocks(inode, s)
+}
+
+// recount notes that an inode has another number of lock records than before.
+func (k *Kernel) recount(s *inodeLocks, before int) {
+	k.fileLocks += len(s.ranges) + len(s.flocks) - before
 }
 
 // userFlock is a struct flock as the program passed it.
@@ -145,7 +151,8 @@ func fcntlSetLk(t *Thread, f *OpenFile, a Args) (uint64, error) {
 	}
 	inode := f.path.Inode()
 	if u.typ == unix.F_UNLCK {
-		return 0, unlock(inode, &want)
+		t.k.unlockRange(inode, &want)
+		return 0, nil
 	}
 	if want.write && !f.write || !want.write && !f.read {
 		return 0, unix.EBADF
@@ -164,25 +171,28 @@ func fcntlSetLk(t *Thread, f *OpenFile, a Args) (uint64, error) {
 	})
 }
 
-// unlock takes a range away from its owner; what was one lock may become two.
-func unlock(inode vfs.Inode, want *fileLock) error {
+// unlockRange takes a range away from its owner; what was one lock may become two.
+func (k *Kernel) unlockRange(inode vfs.Inode, want *fileLock) {
 	s := locksOf(inode, false)
 	if s == nil {
-		return nil
+		return
 	}
-	held, err := s.clear(want.owner, want.start, want.end)
-	if held {
+	before := len(s.ranges) + len(s.flocks)
+	if s.clear(want.owner, want.start, want.end) {
 		s.wait.Wake()
 	}
+	k.recount(s, before)
 	forgetLocks(inode, s)
-	return err
 }
 
 // setLock enters a lock that nothing conflicts with. A lock that became weaker may let others in.
 func (t *Thread) setLock(f *OpenFile, s *inodeLocks, want fileLock) error {
-	if err := s.set(want); err != nil {
-		return err
+	if t.k.fileLocks >= maxFileLocks {
+		return unix.ENOLCK
 	}
+	before := len(s.ranges) + len(s.flocks)
+	s.set(want)
+	t.k.recount(s, before)
 	f.locked = f.locked || want.owner == lockOwner(f)
 	if !want.write {
 		s.wait.Wake()
@@ -252,6 +262,7 @@ func sysFlock(t *Thread, a Args) (uint64, error) {
 	if op == unix.LOCK_UN {
 		if s := locksOf(inode, false); s != nil {
 			if s.dropFlock(f) {
+				t.k.fileLocks--
 				s.wait.Wake()
 			}
 			forgetLocks(inode, s)
@@ -263,14 +274,16 @@ func sysFlock(t *Thread, a Args) (uint64, error) {
 		s := locksOf(inode, true)
 		// Changing the kind is not atomic: the old lock goes first (flock_lock_inode).
 		if s.dropFlock(f) {
+			t.k.fileLocks--
 			s.wait.Wake()
 		}
 		if s.flockConflict(f, write) != nil {
 			return s, errWait
 		}
-		if len(s.flocks) >= maxFileLocks {
+		if t.k.fileLocks >= maxFileLocks {
 			return s, unix.ENOLCK
 		}
+		t.k.fileLocks++
 		s.flocks = append(s.flocks, fileLock{owner: f, write: write})
 		f.locked = true
 		return s, nil
