@@ -73,7 +73,7 @@ func vcpuBase(v int) uint64 { return uint64(abi.VCPUBase) + uint64(v)*abi.VCPUSt
 const (
 	tssOffset = 0x800
 	tssLimit  = 0x67
-	gdtLimit  = 0x3f
+	gdtLimit  = 0x4f
 	idtLimit  = 0xfff
 )
 
@@ -81,12 +81,13 @@ const (
 func (b *build) fillGDT(gpa abi.GPA, base uint64) {
 	tss := base + abi.VCPUTables + tssOffset
 	for i, d := range []uint64{
-		0,
+		0, 0,
 		0x00af9b000000ffff, // KernelCS: 64-bit code, DPL 0
 		0x00cf93000000ffff, // KernelDS
 		0x00cffb000000ffff, // UserCS32: where SYSRET counts from
 		0x00cff3000000ffff, // UserDS
 		0x00affb000000ffff, // UserCS: 64-bit code, DPL 3
+		0,
 		tssLimit | tss&0xffffff<<16 | 0x8b<<40 | tss>>24&0xff<<56,
 		tss >> 32,
 	} {

@@ -40,13 +40,13 @@ func setReady(vm *VM, i uint64) {
 	or(&vm.Ready[i>>6&(abi.MaxThreads/64-1)], 1<<(i&63))
 }
 
-// PickIdle wins an idle vCPU, to run what was just made ready. It returns the vCPU if its host thread sleeps and must
-// be kicked, else -1: no vCPU is idle, or the one that was won still spins and sees its idle bit go.
+// PickIdle wins an idle vCPU of the mask allowed, to run what was just made ready. It returns the vCPU if its host
+// thread sleeps and must be kicked, else -1: none is idle, or the one that was won still spins and sees its idle bit go.
 //
 //go:nosplit
-func PickIdle(vm *VM) int {
+func PickIdle(vm *VM, allowed uint64) int {
 	for {
-		idle := load(&vm.Idle)
+		idle := load(&vm.Idle) & allowed
 		if idle == 0 {
 			return -1
 		}
@@ -70,9 +70,25 @@ func log2(bit uint64) int { return bits.TrailingZeros64(bit) }
 //
 //go:nosplit
 func kickIdle(p *PerCPU) {
-	if v := PickIdle(p.VM); v >= 0 {
+	if load(&p.VM.Idle) == 0 {
+		return
+	}
+	if v := PickIdle(p.VM, wanted(p)); v >= 0 {
 		p.Out(abi.PortKick + uint64(v))
 	}
+}
+
+// wanted is the mask of vCPUs on which some ready thread may run.
+//
+//go:nosplit
+func wanted(p *PerCPU) uint64 {
+	vm, mask := p.VM, uint64(0)
+	for w := uint64(0); w < vm.ReadyWords; w++ {
+		for ready := load(&vm.Ready[w&(abi.MaxThreads/64-1)]); ready != 0; ready &= ready - 1 {
+			mask |= load(&thread(vm, w<<6+uint64(log2(ready))).Affinity)
+		}
+	}
+	return mask
 }
 
 // wake is Wake for ring 0. The kick of an idle vCPU is late: it is dropped if this vCPU blocks and takes the thread
@@ -266,28 +282,12 @@ func idle(p *PerCPU) {
 	me := uint64(1) << (p.ID & 63)
 	p.LateKick = 0
 	or(&vm.Idle, me)
-	if anyReadyHere(p) {
+	if wanted(p)&me != 0 {
 		and(&vm.Idle, ^me)
 		return
 	}
 	hypercall(p, nil, abi.KindIdle, 0)
 	and(&vm.Idle, ^me)
-}
-
-// anyReadyHere is anyReady for threads that may run on this vCPU.
-//
-//go:nosplit
-func anyReadyHere(p *PerCPU) bool {
-	vm := p.VM
-	for w := uint64(0); w < vm.ReadyWords; w++ {
-		for ready := load(&vm.Ready[w&(abi.MaxThreads/64-1)]); ready != 0; ready &= ready - 1 {
-			t := thread(vm, w<<6+uint64(log2(ready)))
-			if load(&t.Affinity)>>(p.ID&63)&1 != 0 {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // setSpace loads the address space s (nil: the kernel's). Active has this vCPU's bit from before the load until after

@@ -254,18 +254,7 @@ func (k *Kernel) wake(t *Thread) {
 	if !guest.Wake(k.vm, t.slot) {
 		return
 	}
-	k.pickIdle()
-	if t.sched.affinity != k.allCPUs() {
-		// The first idle vCPU may be one on which the thread may not run: let them all look.
-		for range k.cfg.NumCPUs - 1 {
-			k.pickIdle()
-		}
-	}
-}
-
-// pickIdle lets an idle vCPU, if there is one, look for ready threads.
-func (k *Kernel) pickIdle() {
-	if v := guest.PickIdle(k.vm); v >= 0 && v < k.cfg.NumCPUs {
+	if v := guest.PickIdle(k.vm, t.sched.affinity); v >= 0 && v < k.cfg.NumCPUs {
 		k.machine.WakeIdle(v)
 	}
 }

@@ -314,7 +314,7 @@ func (h *harness) wakeBlocked(i uint64) bool {
 	th.RAX = 0
 	atomic.StoreUint64(&th.Wait.Kind, abi.WaitNone)
 	if guest.Wake(h.vm.page, th) {
-		if v := guest.PickIdle(h.vm.page); v >= 0 {
+		if v := guest.PickIdle(h.vm.page, ^uint64(0)); v >= 0 {
 			h.vm.WakeIdle(v)
 		}
 	}

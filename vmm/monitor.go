@@ -40,7 +40,9 @@ func (vm *VM) tick() {
 	}
 	waiting := vm.anyReady()
 	if waiting {
-		if v := guest.PickIdle(vm.page); v >= 0 {
+		// One idle vCPU after the other gets a look: which threads may run where is ring 0's to know.
+		vm.lookAt = vm.lookAt%len(vm.cpus) + 1
+		if v := guest.PickIdle(vm.page, 1<<(vm.lookAt-1)); v >= 0 {
 			vm.WakeIdle(v)
 		}
 	}

@@ -49,6 +49,7 @@ type VM struct {
 	page      *guest.VM
 	handler   Handler
 	tscKHz    uint64
+	hwcap     uint64
 	clock     *clock // nil: ring 0 does not tell the time
 	pid       int
 
@@ -56,6 +57,7 @@ type VM struct {
 	running  atomic.Bool // the self-test passed
 	busy     atomic.Int64
 	resumed  chan struct{}
+	lookAt   int // the monitor's: whose turn it is to be woken, from 1
 	start    time.Time
 	mu       sync.Mutex // guards phases
 	phases   Phases
@@ -93,6 +95,11 @@ func (vm *VM) create(cfg Config) error {
 		return err
 	}
 	vm.features = feat
+	for _, e := range entries {
+		if e.Function == leafFeatures {
+			vm.hwcap = uint64(e.Edx)
+		}
+	}
 	_, ends := xsaveState(supported)
 	vm.xsaveSize = xsaveSize(feat.XCR0, ends)
 	mem := (cfg.Mem + abi.HugeSize - 1) &^ (abi.HugeSize - 1)
@@ -165,6 +172,9 @@ func (vm *VM) Layout() boot.Layout { return vm.boot.Layout }
 
 // XSave returns the state components that the guest may use (0: FXSAVE) and the size of a thread's FPU area.
 func (vm *VM) XSave() (xcr0 uint64, size int) { return vm.features.XCR0, vm.xsaveSize }
+
+// HWCap returns the processor's features as the auxiliary vector says them (AT_HWCAP: CPUID leaf 1, EDX).
+func (vm *VM) HWCap() uint64 { return vm.hwcap }
 
 // TSCKHz returns the rate of the guest's TSC, 0 if KVM does not say.
 func (vm *VM) TSCKHz() uint64 { return vm.tscKHz }

@@ -52,14 +52,14 @@ const (
 	O_DIRECT   = 0o40000
 )
 
-// Selectors of the GDT, in the order that SYSCALL and SYSRET want.
+// Selectors of the GDT: Linux's own numbers (arch/x86/include/asm/segment.h), since programs see theirs.
 const (
-	KernelCS = 0x08
-	KernelDS = 0x10
-	UserCS32 = 0x1b
-	UserDS   = 0x23
-	UserCS   = 0x2b
-	TSSSel   = 0x30
+	KernelCS = 0x10
+	KernelDS = 0x18
+	UserCS32 = 0x23
+	UserDS   = 0x2b
+	UserCS   = 0x33
+	TSSSel   = 0x40
 )
 
 // Flags register bits (Intel SDM vol. 1, 3.4.3).

@@ -12,6 +12,9 @@ import (
 	"culvert/vmm"
 )
 
+// hwcap2FSGSBase is HWCAP2_FSGSBASE of arch/x86/include/uapi/asm/hwcap2.h: programs may use the instructions.
+const hwcap2FSGSBase = 1 << 1
+
 // session is a program in a VM: the machine, its file tree and its personality.
 type session struct {
 	vm     *vmm.VM
@@ -50,7 +53,7 @@ func (o *options) load(vm *vmm.VM, root *rootfs.Root, program string, stdio [3]*
 		trace = strace.NewPrinter(stdio[2], *o.strace)
 	}
 	k, err := shim.New(shim.Config{
-		Machine: vm, NumCPUs: o.cpus, TSCKHz: vm.TSCKHz(),
+		Machine: vm, NumCPUs: o.cpus, TSCKHz: vm.TSCKHz(), HWCap: vm.HWCap(), HWCap2: hwcap2FSGSBase,
 		Layout: shim.Layout{VMPage: l.VMPage, Threads: l.Threads, NumThreads: l.NumThreads, Files: l.Files,
 			NumFiles: l.NumFiles, Refs: l.Refs, Pools: l.Pools, KernelCR3: l.KernelCR3, FirstFree: l.FirstFree,
 			XSaveSize: xsaveSize, XCR0: xcr0},
