@@ -21,6 +21,7 @@ func (p plan) batchTime() time.Duration { return p.duration / time.Duration(p.sa
 // runner measures one kind on one side.
 type runner struct {
 	*instance
+	unit    uint64 // operations that go together
 	ops     uint64 // of a batch
 	total   counts
 	samples []Sample
@@ -38,7 +39,7 @@ const emptyBatches = 5
 func measure(sides []side, kind workload.Kind, p plan, tell func(done int)) Measurement {
 	var runners []*runner
 	for _, s := range sides {
-		r := &runner{}
+		r := &runner{unit: uint64(kind.Unit)}
 		if r.instance, r.err = s.start(workloadArgs(kind.Name)); r.err == nil {
 			r.do(func() error { return r.prepare(p.batchTime()) })
 		}
@@ -78,12 +79,12 @@ const maxOps = 1 << 32
 
 // prepare finds the size of batches, which warms everything up, and what an empty batch costs.
 func (r *runner) prepare(want time.Duration) error {
-	for ops := uint64(1); ; ops = r.ops {
+	for ops := r.unit; ; ops = r.ops {
 		took, err := r.shortest(ops, want/2)
 		if err != nil {
 			return err
 		}
-		if r.ops = scale(ops, took, want); took >= want/2 || r.ops <= ops {
+		if r.ops = scale(ops, r.unit, took, want); took >= want/2 || r.ops <= ops {
 			break
 		}
 	}
@@ -133,13 +134,13 @@ func (r *runner) timed(ops uint64) (host time.Duration, d counts, a answer, err 
 }
 
 // scale returns how many operations take want if ops took took; never more than 10 times as many, since a few cold
-// operations say little of many warm ones.
-func scale(ops uint64, took, want time.Duration) uint64 {
-	most := min(ops*10, maxOps)
-	if took <= 0 {
-		return most
+// operations say little of many warm ones. It is a multiple of unit.
+func scale(ops, unit uint64, took, want time.Duration) uint64 {
+	n := min(ops*10, maxOps)
+	if took > 0 {
+		n = uint64(min(float64(n), float64(ops)*float64(want)/float64(took)))
 	}
-	return max(1, uint64(min(float64(most), float64(ops)*float64(want)/float64(took))))
+	return max(1, n/unit) * unit
 }
 
 // sample takes one.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 )
@@ -196,13 +198,16 @@ func gobenchLines(b *strings.Builder, cpus int, m *Measurement, on string, r *Re
 		name += "_" + block
 	}
 	for _, s := range r.Samples {
-		fmt.Fprintf(b, "Benchmark%s/on=%s-%d\t%d\t%.6g ns/op", name, on, cpus, s.Ops, s.NSPerOp)
+		fmt.Fprintf(b, "Benchmark%s/on=%s-%d\t%d\t%s ns/op", name, on, cpus, s.Ops, plain(s.NSPerOp))
 		if m.Block > 0 && s.NSPerOp > 0 {
-			fmt.Fprintf(b, "\t%.6g MB/s", float64(m.Block)*1e3/s.NSPerOp)
+			fmt.Fprintf(b, "\t%s MB/s", plain(float64(m.Block)*1e3/s.NSPerOp))
 		}
 		if s.Exits != nil {
-			fmt.Fprintf(b, "\t%.6g exits/op", float64(*s.Exits)/float64(max(s.Ops, 1)))
+			fmt.Fprintf(b, "\t%s exits/op", plain(float64(*s.Exits)/float64(max(s.Ops, 1))))
 		}
 		b.WriteByte('\n')
 	}
 }
+
+// plain writes a number without an exponent, with at most 6 digits after the point.
+func plain(x float64) string { return strconv.FormatFloat(math.Round(x*1e6)/1e6, 'f', -1, 64) }

@@ -27,9 +27,9 @@ type Side struct {
 
 // Result is what one side took. With an Error it has no numbers.
 type Result struct {
-	NSPerOp float64  `json:"ns_per_op"`          // the median sample
-	MBPerS  *float64 `json:"mb_per_s,omitempty"` // millions of bytes, where an operation moves any
-	Summary *Summary `json:"summary,omitempty"`  // of the samples' nanoseconds per operation
+	NSPerOp float64  `json:"ns_per_op,omitempty"` // the median sample
+	MBPerS  *float64 `json:"mb_per_s,omitempty"`  // millions of bytes, where an operation moves any
+	Summary *Summary `json:"summary,omitempty"`   // of the samples' nanoseconds per operation
 	*Exits
 	ClockRatio *float64           `json:"clock_ratio,omitempty"`
 	PhasesUS   map[string]float64 `json:"phases_us,omitempty"` // of starting: medians

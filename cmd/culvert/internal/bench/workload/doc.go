@@ -17,7 +17,7 @@
 // A Go program has threads of its own (the monitor wakes up to every 20 us, the collector's workers), a handler for
 // every signal, and stacks that move; all would be measured too, and a fork would leave a broken runtime behind. So the
 // Go program only prepares: it maps memory, makes pipes, and forks the measuring process with a bare clone(2). That
-// process and those it forks have one thread each and run the functions of raw.go and the _unsafe files alone, which
+// process and those it forks have one thread each and run the functions of the files raw*.go alone, which
 // neither allocate nor grow their stack nor call the runtime: they are nosplit, make raw system calls, and write to
 // memory that no collector knows. Signals are back at their default there. The Go program meanwhile waits in wait4(2),
 // a call during which the runtime's monitor sleeps too.

@@ -3,17 +3,25 @@ package workload
 import (
 	"bytes"
 	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"culvert/vmm/leakcheck"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
 	if Requested(os.Args) {
 		os.Exit(Main(os.Args))
 	}
-	os.Exit(m.Run())
+	os.Exit(leakcheck.Main(m))
 }
 
 func start(t *testing.T, input string, args ...string) (stdout, stderr string, code int) {
@@ -62,6 +70,11 @@ func TestExecFailure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := unix.Munmap(w.memory); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, c := range []struct {
 		path string
 		want string
@@ -92,5 +105,45 @@ func TestUsage(t *testing.T) {
 	}
 	if out, _, code := start(t, "five\n", "getppid"); out != "" || code != 0 {
 		t.Errorf("a command that is no number: %q, %d", out, code)
+	}
+}
+
+// Code that runs without a runtime must not grow its stack: every function of the raw files is nosplit, but the one
+// that only preparation calls.
+func TestRawFunctions(t *testing.T) {
+	files, err := filepath.Glob("raw*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no raw files: %v", err)
+	}
+	for _, name := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Name.Name == "addressOf" {
+				continue
+			}
+			for _, want := range []string{"//go:nosplit", "//go:norace"} {
+				has := false
+				if fn.Doc != nil {
+					for _, c := range fn.Doc.List {
+						has = has || c.Text == want
+					}
+				}
+				if !has {
+					t.Errorf("%s: %s lacks %s", name, fn.Name.Name, want)
+				}
+			}
+		}
+	}
+}
+
+// The driver may send commands in pieces, or several at once.
+func TestPieces(t *testing.T) {
+	many := strings.Repeat("1\n", 400) // more than one read takes
+	if out, _, code := start(t, many, "getppid"); strings.Count(out, "\n") != 400 || code != 0 {
+		t.Errorf("400 commands had %d answers, exit code %d", strings.Count(out, "\n"), code)
 	}
 }

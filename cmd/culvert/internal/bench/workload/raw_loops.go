@@ -1,0 +1,229 @@
+package workload
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// What is measured. The code of this file runs in processes without a Go runtime: see the package comment.
+
+//go:nosplit
+//go:norace
+func getppid(_ *work, n uint64) failure {
+	for ; n > 0; n-- {
+		if _, f := sys(unix.SYS_GETPPID, 0, 0, 0); f != 0 {
+			return f
+		}
+	}
+	return 0
+}
+
+//go:nosplit
+//go:norace
+func clockGettime(w *work, n uint64) failure {
+	for ; n > 0; n-- {
+		if _, f := sys(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, w.time, 0); f != 0 {
+			return f
+		}
+	}
+	return 0
+}
+
+//go:nosplit
+//go:norace
+func pingpong(w *work, n uint64) failure {
+	for ; n > 0; n-- {
+		if f := w.put(w.there.w); f != 0 {
+			return f
+		}
+		if f := w.get(w.back.r); f != 0 {
+			return f
+		}
+	}
+	return 0
+}
+
+//go:nosplit
+//go:norace
+func pong(w *work, _ uint64) failure {
+	for {
+		if f := w.get(w.there.r); f != 0 {
+			return f
+		}
+		if f := w.put(w.back.w); f != 0 {
+			return f
+		}
+	}
+}
+
+// produce tells the consumer how many bytes will come, writes them, and waits until they have been read.
+//
+//go:nosplit
+//go:norace
+func produce(w *work, n uint64) failure {
+	block := uint64(w.kind.Block)
+	store64(w.scratch, n*block)
+	if _, f := sys(unix.SYS_WRITE, uintptr(w.there.w), w.scratch, 8); f != 0 {
+		return f
+	}
+	for ; n > 0; n-- {
+		// A blocking write to a pipe is partial only if a signal ends it, and there are none.
+		if _, f := sys(unix.SYS_WRITE, uintptr(w.there.w), w.block, uintptr(block)); f != 0 {
+			return f
+		}
+	}
+	return w.get(w.back.r)
+}
+
+//go:nosplit
+//go:norace
+func consume(w *work, _ uint64) failure {
+	block := uint64(w.kind.Block)
+	for {
+		n, f := sys(unix.SYS_READ, uintptr(w.there.r), w.scratch, 8)
+		if f != 0 {
+			return f
+		}
+		if n != 8 {
+			return failed(unix.SYS_READ, eof)
+		}
+		for left := load64(w.scratch); left > 0; {
+			n, f := sys(unix.SYS_READ, uintptr(w.there.r), w.block, uintptr(min(left, block)))
+			if f != 0 {
+				return f
+			}
+			if n == 0 {
+				return failed(unix.SYS_READ, eof)
+			}
+			left -= uint64(n)
+		}
+		if f := w.put(w.back.w); f != 0 {
+			return f
+		}
+	}
+}
+
+//go:nosplit
+//go:norace
+func (w *work) epollWait(epfd int) failure {
+	const forever = ^uintptr(0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_WAIT, uintptr(epfd), w.events, 1, forever, 0, 0)
+	if errno != 0 {
+		return failed(unix.SYS_EPOLL_WAIT, uintptr(errno))
+	}
+	return 0
+}
+
+// await waits until the pipe's epoll instance says that it can be read, and reads a byte.
+//
+//go:nosplit
+//go:norace
+func (w *work) await(p *pipe) failure {
+	if f := w.epollWait(p.epoll); f != 0 {
+		return f
+	}
+	return w.get(p.r)
+}
+
+//go:nosplit
+//go:norace
+func epollPing(w *work, n uint64) failure {
+	for ; n > 0; n-- {
+		if f := w.put(w.there.w); f != 0 {
+			return f
+		}
+		if f := w.await(&w.back); f != 0 {
+			return f
+		}
+	}
+	return 0
+}
+
+//go:nosplit
+//go:norace
+func epollPong(w *work, _ uint64) failure {
+	for {
+		if f := w.await(&w.there); f != 0 {
+			return f
+		}
+		if f := w.put(w.back.w); f != 0 {
+			return f
+		}
+	}
+}
+
+//go:nosplit
+//go:norace
+func forkWait(_ *work, n uint64) failure {
+	for ; n > 0; n-- {
+		pid, f := sys(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
+		if f != 0 {
+			return f
+		}
+		if pid == 0 {
+			exit(0)
+		}
+		if f := reap(pid); f != 0 {
+			return f
+		}
+	}
+	return 0
+}
+
+// execWait leaves in the status word what became of the child: a program that could not be executed, or that failed,
+// must not count.
+//
+//go:nosplit
+//go:norace
+func execWait(w *work, n uint64) failure {
+	for ; n > 0; n-- {
+		pid, f := sys(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
+		if f != 0 {
+			return f
+		}
+		if pid == 0 {
+			_, f := sys(unix.SYS_EXECVE, w.path, w.argv, w.envp)
+			exit(uintptr(f & 0xff)) // its errno
+		}
+		_, _, errno := syscall.RawSyscall6(unix.SYS_WAIT4, pid, w.status, 0, 0, 0, 0)
+		if errno != 0 {
+			return failed(unix.SYS_WAIT4, uintptr(errno))
+		}
+		if status := load64(w.status) & 0xffff; status != 0 {
+			if status&0x7f != 0 { // a signal
+				return failed(unix.SYS_EXECVE, uintptr(unix.ECHILD))
+			}
+			return failed(unix.SYS_EXECVE, uintptr(status>>8))
+		}
+	}
+	return 0
+}
+
+// faultPages is the number of pages that are mapped at once: 2 MiB.
+const faultPages = 512
+
+// fault touches n fresh pages, n being a multiple of faultPages. Huge pages are refused, where there are any: it is the
+// fault that is measured.
+//
+//go:nosplit
+//go:norace
+func fault(_ *work, n uint64) failure {
+	const page, size = 4096, faultPages * 4096
+	for ; n > 0; n -= min(n, faultPages) {
+		addr, _, errno := syscall.RawSyscall6(unix.SYS_MMAP, 0, size, unix.PROT_READ|unix.PROT_WRITE,
+			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uintptr(0), 0)
+		if errno != 0 {
+			return failed(unix.SYS_MMAP, uintptr(errno))
+		}
+		// A kernel without transparent huge pages refuses: then there is nothing to switch off.
+		syscall.RawSyscall(unix.SYS_MADVISE, addr, size, unix.MADV_NOHUGEPAGE)
+		for i := uintptr(0); i < size; i += page {
+			store64(addr+i, 1)
+		}
+		if _, f := sys(unix.SYS_MUNMAP, addr, size, 0); f != 0 {
+			return f
+		}
+	}
+	return 0
+}
