@@ -25,7 +25,7 @@ func (m *fileMachine) Shootdown(*guest.Space, int) {}
 
 // fileVM is a Kernel whose first thread makes calls, with an area of user memory.
 type fileVM struct {
-	*testing.T
+	testing.TB
 	k    *Kernel
 	t    *Thread
 	base uint64 // of the user area
@@ -35,7 +35,7 @@ type fileVM struct {
 const userArea = 4 << 20
 
 // newFileVM starts a Kernel on the default root with these standard files.
-func newFileVM(t *testing.T, stdio ...*os.File) *fileVM {
+func newFileVM(t testing.TB, stdio ...*os.File) *fileVM {
 	t.Helper()
 	ram, err := unix.Mmap(-1, 0, 128<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err != nil {
@@ -63,7 +63,7 @@ func newFileVM(t *testing.T, stdio ...*os.File) *fileVM {
 	if err := k.Start(); err != nil {
 		t.Fatal(err)
 	}
-	vm := &fileVM{T: t, k: k, t: k.init.leader}
+	vm := &fileVM{TB: t, k: k, t: k.init.leader}
 	k.mu.Lock()
 	vm.base, err = vm.t.mm.Mmap(mm.MmapArgs{Len: userArea, Prot: unix.PROT_READ | unix.PROT_WRITE, Flags: unix.MAP_PRIVATE | unix.MAP_ANONYMOUS})
 	k.mu.Unlock()
