@@ -72,14 +72,17 @@ func (o *options) load(vm *vmm.VM, root *rootfs.Root, program string, stdio [3]*
 // run runs the VM until its program ends or the kernel is stopped. Only closing goes wrong with an error: all else is
 // in the status.
 func (s *session) run() (shim.ExitStatus, error) {
+	stopped := make(chan struct{})
 	go func() {
 		<-s.kernel.Done()
 		s.vm.Stop()
+		close(stopped)
 	}()
 	if err := s.vm.Run(s.kernel); err != nil {
 		s.kernel.Stop(shim.ExitStatus{Kind: shim.VMMError, Err: err})
 	}
 	err := s.kernel.Close()
+	<-stopped // Stop still looks at vCPUs when the last of them has left Run, and the machine is closed next
 	return s.kernel.Status(), err
 }
 
