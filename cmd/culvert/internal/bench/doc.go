@@ -17,7 +17,8 @@
 // operations are spread. ratio is culvert's median divided by the other side's.
 //
 // Since a VM's clock is what culvert makes of it, the host times each batch as well: clock_ratio is the guest's time
-// divided by the host's, over all samples, with what an empty batch takes of the host's time subtracted. It belongs near 1.
+// divided by the host's, over all samples, with the least that empty batches took of the host's time subtracted. It
+// belongs near 1, the nearer the quieter the machine; the table says so where it is not.
 //
 // # Exits
 //

@@ -106,7 +106,7 @@ func writeNotes(w io.Writer, r *Report) {
 		fmt.Fprintf(w, "\nfailed: %s\n", f)
 	}
 	for _, m := range r.Measurements {
-		if c := m.ClockRatio; c != nil && (*c > 1.1 || *c < 0.9) {
+		if c := m.ClockRatio; c != nil && (*c > 1.25 || *c < 0.8) {
 			fmt.Fprintf(w, "\nnote: %s: the guest's clock counted %.3f of the host's time\n", m.Name, *c)
 		}
 	}

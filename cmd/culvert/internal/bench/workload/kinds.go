@@ -90,4 +90,3 @@ func epolls(w *work) error {
 	}
 	return nil
 }
-
