@@ -245,9 +245,8 @@ func (h *harness) fixCOW(vcpu int, th *guest.Thread, pte *uint64) {
 	if e&abi.PTECOW == 0 {
 		return
 	}
-	frame := e & abi.PTEAddr
 	if e&abi.PTEBusy == 0 {
-		frame = uint64(h.alloc())
+		frame := uint64(h.alloc())
 		copy(h.vm.ram[frame:frame+abi.PageSize], h.vm.ram[e&abi.PTEAddr:])
 		*h.refs(frame) = 1
 		if !atomic.CompareAndSwapUint64(pte, e, e&^abi.PTEAddr|frame|abi.PTEBusy) {

@@ -44,6 +44,15 @@ func checkGlobals(t *tree) ([]string, error) {
 	return g.bad, nil
 }
 
+// tablePackages are packages whose tables refer to each other, so that the addresses of package variables stand in
+// package variables, and read-only methods take them. In these a variable may be built by an expression and its address
+// may be taken, and instead nothing whose type is that of such a variable may ever be assigned to, in any function.
+func tablePackages() map[string]string {
+	return map[string]string{
+		"shim/strace": "a decoder's tables: rows name flag sets and layouts, layouts name layouts",
+	}
+}
+
 type globals struct {
 	fset     *token.FileSet
 	importer types.Importer
@@ -57,6 +66,52 @@ type checkedPackage struct {
 	pkg   *pkg
 	files []*ast.File
 	info  *types.Info
+	// tableTypes are the named struct types of package variables, in a table package.
+	tableTypes map[types.Type]bool
+}
+
+func (c *checkedPackage) isTables() bool { return tablePackages()[c.pkg.name()] != "" }
+
+// noteTableType remembers the struct type of a table, or of its elements.
+func (c *checkedPackage) noteTableType(name *ast.Ident) {
+	if c.tableTypes == nil {
+		c.tableTypes = map[types.Type]bool{}
+	}
+	typ := c.info.Defs[name].Type()
+	for {
+		switch u := typ.Underlying().(type) {
+		case *types.Array:
+			typ = u.Elem()
+		case *types.Slice:
+			typ = u.Elem()
+		case *types.Map:
+			typ = u.Elem()
+		case *types.Pointer:
+			typ = u.Elem()
+		case *types.Struct:
+			c.tableTypes[typ] = true
+			return
+		default:
+			return
+		}
+	}
+}
+
+// checkTableWrite reports an assignment to a field of a table's type.
+func (c *checkedPackage) checkTableWrite(lhs ast.Expr) {
+	sel, ok := ast.Unparen(lhs).(*ast.SelectorExpr)
+	if !ok || !c.isTables() || c.info.Selections[sel] == nil {
+		return
+	}
+	typ := c.info.Selections[sel].Recv()
+	if p, ok := typ.Underlying().(*types.Pointer); ok {
+		typ = p.Elem()
+	} else if id, ok := sel.X.(*ast.Ident); ok && packageVariable(c.info.Uses[id]) == nil {
+		return // a local copy
+	}
+	if c.tableTypes[typ] {
+		c.report(lhs.Pos(), "a field of %s is assigned to, which tables are made of: build a new value", typ)
+	}
 }
 
 func (g *globals) load(p *pkg) (*checkedPackage, error) {
@@ -110,6 +165,8 @@ func (c *checkedPackage) checkSpec(gen *ast.GenDecl, spec *ast.ValueSpec) {
 		case isEmbed(gen.Doc) || isEmbed(spec.Doc):
 		case len(spec.Values) == 0:
 			c.report(name.Pos(), "variable %s has no value here, so it must change: make it a field", name.Name)
+		case c.isTables():
+			c.noteTableType(name)
 		case len(spec.Values) != len(spec.Names) || !c.isFixed(spec.Values[i]):
 			c.report(name.Pos(), "variable %s is set by code that runs at start: make it a literal, a function or a field", name.Name)
 		}
@@ -182,6 +239,7 @@ func (c *checkedPackage) findChanges() {
 			case *ast.AssignStmt:
 				for _, lhs := range n.Lhs {
 					c.change(lhs, "assigned to")
+					c.checkTableWrite(lhs)
 				}
 			case *ast.IncDecStmt:
 				c.change(n.X, "counted")
@@ -191,7 +249,7 @@ func (c *checkedPackage) findChanges() {
 					c.change(n.Value, "assigned to")
 				}
 			case *ast.UnaryExpr:
-				if n.Op == token.AND {
+				if n.Op == token.AND && !c.isTables() {
 					c.change(n.X, "given away by address")
 				}
 			case *ast.CallExpr:
@@ -221,7 +279,7 @@ func (c *checkedPackage) checkCall(call *ast.CallExpr) {
 		recv := sel.Obj().(*types.Func).Signature().Recv().Type()
 		_, wantsPointer := recv.(*types.Pointer)
 		_, hasPointer := sel.Recv().Underlying().(*types.Pointer)
-		if wantsPointer && !hasPointer {
+		if wantsPointer && !hasPointer && !c.isTables() {
 			c.change(fun.X, "changed by its method "+fun.Sel.Name)
 		}
 	}
