@@ -13,6 +13,7 @@ const (
 	_ uint = -(uint(unsafe.Sizeof(Item{})) ^ 1<<itemShift)
 	_ uint = -(uint(unsafe.Sizeof(Chunk{})) ^ 1<<12)
 	_ uint = 1<<12 - uint(unsafe.Sizeof(Instance{}))
+	_ uint = -(uint(unsafe.Sizeof(head{})) ^ 1<<itemShift)
 )
 
 // chunkOf returns the chunk that the item at an address is in.
@@ -27,3 +28,8 @@ func chunkOf(item uint64) *Chunk {
 //
 //go:nosplit
 func instanceAt(addr uint64) *Instance { return *(**Instance)(unsafe.Pointer(&addr)) }
+
+// head is the chunk's own words, in the place of item 0. Sound because both are a cache line of words.
+//
+//go:nosplit
+func (c *Chunk) head() *head { return (*head)(unsafe.Pointer(&c.items[0])) }

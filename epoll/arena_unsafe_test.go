@@ -3,7 +3,6 @@ package epoll
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"os"
 	"runtime"
 	"sync"
@@ -187,10 +186,9 @@ func (v *vm) set(r *Ref, events uint32, data uint64) {
 // tell walks the watchers.
 func (p *proc) tell(head, events uint64) {
 	var w Walk
-	var t Tell
 	w.Start(head, events)
-	for w.Next(&t) {
-		p.vm.wake(t.Thread)
+	for w.Next() {
+		p.vm.wake(w.Thread)
 	}
 }
 
@@ -243,27 +241,28 @@ func (p *proc) collect(e *Instance, room int) []event {
 		p.enter()
 	}
 	for len(got) < room {
-		n, ok := c.NextChunk(e)
-		if !ok {
+		n, what := c.Next(e)
+		if what == End {
 			break
 		}
 		ch := p.vm.mem.Chunk(atomic.LoadUint64(&e.Chunk[n]))
-		c.Enter(e, ch)
-		for len(got) < room && c.NextItem(e, ch) {
-		ask:
-			bits := p.readiness(c.Item(ch), Events(c.Want)) & Events(c.Want)
-			if bits == 0 {
-				if c.Miss(e, ch) {
-					goto ask
-				}
-				continue
+		if what == Scan {
+			c.Scan(e, ch)
+			continue
+		}
+		if !c.Look(e, ch) {
+			continue
+		}
+	ask:
+		bits := p.readiness(c.Item(ch), Events(c.Want)) & Events(c.Want)
+		if bits == 0 {
+			if c.Miss(e, ch) {
+				goto ask
 			}
-			if !c.Same(e, ch) {
-				continue
-			}
-			if c.Done(e, ch) {
-				got = append(got, event{uint32(bits), c.Data})
-			}
+			continue
+		}
+		if c.Same(e, ch) && c.Done(e, ch) {
+			got = append(got, event{uint32(bits), c.Data})
 		}
 	}
 	p.vm.wake(c.End(e))
@@ -312,5 +311,3 @@ func (v *vm) watchdog(done <-chan struct{}) {
 		}
 	}
 }
-
-func ones(x uint64) int { return bits.OnesCount64(x) }

@@ -68,8 +68,12 @@
 // stack of their own; the host refuses deeper ones (ELOOP). Peek only reads: what it finds stale it leaves to the
 // instance's own collector.
 //
+// # The order of events
+//
+// An item gets a stamp when its bit is set, and a level-triggered one when it is reported: it goes to the end then, as in
+// Linux, so with a small array every item's turn comes. A collection visits the items in the order of their stamps.
+//
 // # Differences from Linux
 //
-// Events are reported in the order of the items, from where the last collection stopped, not in the order in which they
-// came: every item's turn comes as in Linux. An instance holds MaxItems interests (ENOSPC).
+// An instance holds MaxItems interests (ENOSPC).
 package epoll

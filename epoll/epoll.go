@@ -26,7 +26,7 @@ const (
 
 // Sizes.
 const (
-	// Items is how many items a chunk has; they are numbered from 1.
+	// Items is how many items a chunk has; they are numbered from 1. One less than a power of two: a mask.
 	Items = 63
 	// MaxChunks bounds the chunks of an instance, which with them fills a page.
 	MaxChunks = 384
@@ -35,7 +35,8 @@ const (
 	// Depth is how many instances an event may pass: EP_MAX_NESTS and the one at the bottom.
 	Depth = 5
 
-	sumWords  = MaxChunks / 64
+	sumWords  = 8 // a power of two, so that an index is masked: MaxChunks bits are in use
+	levels    = 8 // the same, for Depth
 	lockTries = 64
 )
 
@@ -45,12 +46,11 @@ type Instance struct {
 	Watch     uint64 // first of the items that watch this instance; the host stores it
 	HostWatch uint64 // not 0: the shim wants a note on each event
 	File      uint64 // index of the open file, for that note; the host stores it
-	Cursor    uint64 // where the next collection begins: chunk<<6 | item; under Lock
 	Chunks    uint64 // chunks in use; only grows; the host stores it
+	Stamp     uint64 // the last that was given out
 	_         [2]uint64
 
 	Sum [sumWords]uint64 // a bit per chunk
-	_   [2]uint64
 
 	Sleepers pipes.WaitSet // threads in epoll_wait, woken one by one
 
@@ -66,28 +66,27 @@ type Item struct {
 	Obj   uint64 // address of the object in the guest
 	Ends  uint64 // of a pipe: the ends that the description has
 	Since uint64 // of a pipe: see pipes.Pipe.Readiness
-	Sees  uint64 // events of the object that this watcher is told of
 	Next  uint64 // address of the object's next watcher
+	Stamp uint64 // of when the ready bit was set: the order of events
 }
 
 // Chunk is a page of items. The place of item 0 holds the chunk's own words.
 type Chunk struct {
+	items [Items + 1]Item
+}
+
+// head is the chunk's own words.
+type head struct {
 	Ready  uint64 // a bit per item
 	Inst   uint64 // address of the instance in the guest; constant
 	Number uint64 // of the chunk in it; constant
 	_      [5]uint64
-	items  [Items]Item
 }
 
 // Item returns item i, 1 to Items.
 //
 //go:nosplit
-func (c *Chunk) Item(i uint64) *Item {
-	if i--; i >= Items {
-		i = 0
-	}
-	return &c.items[i]
-}
+func (c *Chunk) Item(i uint64) *Item { return &c.items[i&Items] }
 
 // Events is the half of Want that says what is wanted.
 //
@@ -99,12 +98,29 @@ func Events(want uint64) uint64 { return want & eventMask }
 //go:nosplit
 func armed(want uint64) bool { return want&(eventMask&^private) != 0 }
 
-// mark sets the ready bit of item i. The summary's bit is set only if it is missing: a collector that clears it looks
-// at the ready word after that.
+// mark sets the ready bit of item i, at the end of the order if it was not set. The summary's bit is set only if it is
+// missing: a collector that clears it looks at the ready word after that.
 //
 //go:nosplit
 func (e *Instance) mark(c *Chunk, i uint64) {
-	atomic.OrUint64(&c.Ready, 1<<(i&63))
+	bit := uint64(1) << (i & 63)
+	if atomic.OrUint64(&c.head().Ready, bit)&bit == 0 {
+		e.stamp(c, i)
+	}
+	e.summarise(c)
+}
+
+// stamp puts the item at the end of the order.
+//
+//go:nosplit
+func (e *Instance) stamp(c *Chunk, i uint64) {
+	atomic.StoreUint64(&c.Item(i).Stamp, atomic.AddUint64(&e.Stamp, 1))
+}
+
+// summarise sets the summary's bit of a chunk.
+//
+//go:nosplit
+func (e *Instance) summarise(c *Chunk) {
 	w, bit := e.summary(c)
 	if atomic.LoadUint64(w)&bit == 0 {
 		atomic.OrUint64(w, bit)
@@ -117,7 +133,7 @@ func (e *Instance) mark(c *Chunk, i uint64) {
 //go:nosplit
 func (e *Instance) clear(c *Chunk, i uint64) {
 	bit := uint64(1) << (i & 63)
-	if atomic.AndUint64(&c.Ready, ^bit)&^bit == 0 {
+	if atomic.AndUint64(&c.head().Ready, ^bit)&^bit == 0 {
 		e.settle(c)
 	}
 }
@@ -128,7 +144,7 @@ func (e *Instance) clear(c *Chunk, i uint64) {
 func (e *Instance) settle(c *Chunk) {
 	w, bit := e.summary(c)
 	atomic.AndUint64(w, ^bit)
-	if atomic.LoadUint64(&c.Ready) != 0 {
+	if atomic.LoadUint64(&c.head().Ready) != 0 {
 		atomic.OrUint64(w, bit)
 	}
 }
@@ -137,11 +153,11 @@ func (e *Instance) settle(c *Chunk) {
 //
 //go:nosplit
 func (e *Instance) summary(c *Chunk) (*uint64, uint64) {
-	n := c.Number
+	n := c.head().Number
 	if n >= MaxChunks {
 		n = 0
 	}
-	return &e.Sum[n>>6], 1 << (n & 63)
+	return &e.Sum[n>>6&(sumWords-1)], 1 << (n & 63)
 }
 
 // Any reports whether an item may have events: what a sleeper tests between Join and sleep.
@@ -173,7 +189,7 @@ func (e *Instance) PassOn() int64 {
 func (e *Instance) Event(c *Chunk, i, events uint64) (thread int64, heard, last bool) {
 	it := c.Item(i)
 	want := atomic.LoadUint64(&it.Want) & eventMask
-	if !armed(want) || events != 0 && events&(want&it.Sees) == 0 {
+	if !armed(want) || events != 0 && events&(want&Sees(it.Kind, it.Ends)) == 0 {
 		return -1, false, false
 	}
 	e.mark(c, i)
@@ -181,11 +197,17 @@ func (e *Instance) Event(c *Chunk, i, events uint64) (thread int64, heard, last 
 	if !e.Sleepers.Empty() {
 		thread = e.Sleepers.Take()
 	}
-	if want&EPOLLEXCLUSIVE != 0 && thread >= 0 && events != 0 && events&hangUp == 0 {
-		both := events & (pipes.POLLIN | pipes.POLLOUT)
-		last = both == 0 || both&(both-1) == 0 && want&both != 0
-	}
-	return thread, true, last
+	return thread, true, thread >= 0 && lastToHear(want, events)
+}
+
+// lastToHear reports whether an item that has found a thread to wake is the one that events are for: the result of
+// ep_poll_callback where it counts. Events without a name and hang-ups are for all (wake_up_interruptible_all).
+//
+//go:nosplit
+func lastToHear(want, events uint64) bool {
+	both := events & (pipes.POLLIN | pipes.POLLOUT)
+	return want&EPOLLEXCLUSIVE != 0 && events != 0 && events&hangUp == 0 &&
+		(both == 0 || both&(both-1) == 0 && want&both != 0)
 }
 
 // Sees returns the events of a pipe that watchers of a description with these ends are told of: rd_wait and wr_wait of

@@ -2,6 +2,7 @@ package epoll
 
 import (
 	"errors"
+	"math/bits"
 	"sync/atomic"
 )
 
@@ -14,6 +15,7 @@ type Owner struct {
 	addr   uint64
 	chunks []*Chunk
 	addrs  []uint64
+	refs   [][Items + 1]*Ref // by place; nil is not in use
 	free   []place
 	live   int // items in use
 }
@@ -65,10 +67,9 @@ type Watched struct{ Kind, Obj, Ends, Since uint64 }
 
 // Ref is an item as the host knows it.
 type Ref struct {
-	o    *Owner
-	c    *Chunk
-	at   place
-	sees uint64
+	o  *Owner
+	c  *Chunk
+	at place
 	// Value is the host's own.
 	Value any
 
@@ -88,10 +89,13 @@ func (o *Owner) Insert(what Watched, value any) (*Ref, error) {
 	at := o.free[len(o.free)-1]
 	o.free = o.free[:len(o.free)-1]
 	o.live++
-	r := &Ref{o: o, c: o.chunks[at.chunk], at: at, sees: Sees(what.Kind, what.Ends), Value: value}
+	r := &Ref{o: o, c: o.chunks[at.chunk], at: at, Value: value}
+	o.refs[at.chunk][at.i] = r
 	it := r.item()
-	it.Kind, it.Obj, it.Ends, it.Since, it.Sees = what.Kind, what.Obj, what.Ends, what.Since, r.sees
+	it.Kind, it.Obj, it.Ends, it.Since = what.Kind, what.Obj, what.Ends, what.Since
 	atomic.StoreUint64(&it.Next, 0)
+	// What its last user left. Nobody else changes the bit: the item wants nothing, and all who saw it want are gone.
+	atomic.AndUint64(&r.c.head().Ready, ^(uint64(1) << at.i))
 	return r, nil
 }
 
@@ -106,8 +110,8 @@ func (o *Owner) grow() error {
 		return err
 	}
 	c := o.pages.Chunk(addr)
-	c.Inst, c.Number = o.addr, uint64(n)
-	o.chunks, o.addrs = append(o.chunks, c), append(o.addrs, addr)
+	c.head().Inst, c.head().Number = o.addr, uint64(n)
+	o.chunks, o.addrs, o.refs = append(o.chunks, c), append(o.addrs, addr), append(o.refs, [Items + 1]*Ref{})
 	atomic.StoreUint64(&o.inst.Chunk[n], addr)
 	atomic.StoreUint64(&o.inst.Chunks, uint64(n+1))
 	for i := uint64(Items); i > 0; i-- {
@@ -130,6 +134,25 @@ func (o *Owner) Close() {
 	o.addrs = nil
 }
 
+// Ref returns the item at a place; nil if there is none.
+func (o *Owner) Ref(n, i uint64) *Ref {
+	if n >= uint64(len(o.refs)) || i > Items {
+		return nil
+	}
+	return o.refs[n][i]
+}
+
+// EachReady calls fn with every item whose bit is set, until it returns false.
+func (o *Owner) EachReady(fn func(*Ref) bool) {
+	for n, c := range o.chunks {
+		for ready := atomic.LoadUint64(&c.head().Ready) &^ 1; ready != 0; ready &= ready - 1 {
+			if r := o.refs[n][bits.TrailingZeros64(ready)]; r != nil && !fn(r) {
+				return
+			}
+		}
+	}
+}
+
 // Len is the number of items.
 func (o *Owner) Len() int { return o.live }
 
@@ -138,14 +161,20 @@ func (r *Ref) item() *Item { return r.c.Item(r.at.i) }
 // addr is the item's address in the guest.
 func (r *Ref) addr() uint64 { return r.o.addrs[r.at.chunk] + r.at.i<<itemShift }
 
-// Is reports whether item i of chunk n is this one.
-func (r *Ref) Is(n, i uint64) bool { return uint64(r.at.chunk) == n && r.at.i == i }
-
 // Place is where the item lies: its chunk and its number there.
 func (r *Ref) Place() (n, i uint64) { return uint64(r.at.chunk), r.at.i }
 
 // Events is what the item wants now: of a disarmed one, nothing but what was to be private.
 func (r *Ref) Events() uint32 { return uint32(atomic.LoadUint64(&r.item().Want)) }
+
+// Data is the user's data.
+func (r *Ref) Data() uint64 { return atomic.LoadUint64(&r.item().Data) }
+
+// Ends reports whether a thread that the host woke for the item ends the search for the one that events are for: what
+// Event says for a thread that it finds itself.
+func (r *Ref) Ends(events uint64) bool {
+	return lastToHear(atomic.LoadUint64(&r.item().Want), events)
+}
 
 // Set changes what is wanted. The caller then looks whether the object has it, and calls Mark.
 func (r *Ref) Set(events uint32, data uint64) {
@@ -177,6 +206,7 @@ func (r *Ref) Remove() {
 	}
 	o, at := r.o, r.at
 	o.live--
+	o.refs[at.chunk][at.i] = nil
 	o.limbo.Retire(func() { o.free = append(o.free, at) })
 }
 

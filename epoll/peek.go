@@ -20,10 +20,10 @@ type Peek struct {
 	Want   uint64 // of the item that Next returned
 	level  uint64
 	budget uint64
-	inst   [Depth]uint64
-	next   [Depth]uint64 // chunk to look at next
-	chunk  [Depth]uint64 // address of the chunk being visited
-	bits   [Depth]uint64 // what is left of it
+	inst   [levels]uint64
+	next   [levels]uint64 // chunk to look at next
+	chunk  [levels]uint64 // address of the chunk being visited
+	bits   [levels]uint64 // what is left of it
 }
 
 // peekBudget bounds the items that one Peek visits.
@@ -48,7 +48,7 @@ func (p *Peek) Enter(inst uint64) bool {
 	if Events(p.Want)&readable == 0 {
 		return true // it does not want what an instance can have
 	}
-	p.inst[l], p.next[l], p.bits[l], p.level = inst, 0, 0, l
+	p.inst[l&(levels-1)], p.next[l&(levels-1)], p.bits[l&(levels-1)], p.level = inst, 0, 0, l
 	return true
 }
 
@@ -67,26 +67,26 @@ func (p *Peek) Next() *Item {
 		if l >= Depth {
 			return nil
 		}
-		if b := p.bits[l]; b != 0 {
-			p.bits[l] = b & (b - 1)
-			it := chunkOf(p.chunk[l]).Item(uint64(bits.TrailingZeros64(b)))
+		if b := p.bits[l&(levels-1)]; b != 0 {
+			p.bits[l&(levels-1)] = b & (b - 1)
+			it := chunkOf(p.chunk[l&(levels-1)]).Item(uint64(bits.TrailingZeros64(b)))
 			p.Want = atomic.LoadUint64(&it.Want)
 			if armed(p.Want) {
 				return it
 			}
 			continue
 		}
-		e := instanceAt(p.inst[l])
-		n := p.next[l]
+		e := instanceAt(p.inst[l&(levels-1)])
+		n := p.next[l&(levels-1)]
 		if n < min(atomic.LoadUint64(&e.Chunks), MaxChunks) && n < MaxChunks {
-			if skip := uint64(bits.TrailingZeros64(atomic.LoadUint64(&e.Sum[n>>6]) >> (n & 63))); skip != 0 {
-				p.next[l] = n + min(skip, 64-n&63)
+			if skip := uint64(bits.TrailingZeros64(atomic.LoadUint64(&e.Sum[n>>6&(sumWords-1)]) >> (n & 63))); skip != 0 {
+				p.next[l&(levels-1)] = n + min(skip, 64-n&63)
 				continue
 			}
-			p.next[l] = n + 1
+			p.next[l&(levels-1)] = n + 1
 			if at := atomic.LoadUint64(&e.Chunk[n]); at != 0 {
-				p.chunk[l] = at
-				p.bits[l] = atomic.LoadUint64(&chunkOf(at).Ready) &^ 1
+				p.chunk[l&(levels-1)] = at
+				p.bits[l&(levels-1)] = atomic.LoadUint64(&chunkOf(at).head().Ready) &^ 1
 			}
 			continue
 		}

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"unsafe"
 
+	"culvert/epoll"
 	"culvert/pipes"
+	"culvert/pipes/eventfd"
 	"culvert/shim/abi"
 )
 
@@ -109,6 +111,11 @@ func FastCalls() map[int]uintptr {
 		abi.SYS_GETEGID:       codePC(sysGetegid),
 		abi.SYS_SCHED_YIELD:   codePC(sysSchedYield),
 		abi.SYS_CLOCK_GETTIME: codePC(sysClockGettime),
+		abi.SYS_EPOLL_WAIT:    codePC(sysEpollWait),
+		abi.SYS_EPOLL_PWAIT:   codePC(sysEpollPwait),
+		abi.SYS_EPOLL_PWAIT2:  codePC(sysEpollPwait2),
+		abi.SYS_POLL:          codePC(sysPoll),
+		abi.SYS_PPOLL:         codePC(sysPpoll),
 	}
 }
 
@@ -234,5 +241,7 @@ func funcAt(pc uintptr) (pkg, file string, ok bool) {
 
 // textSeeds has one code address in each package whose functions run in ring 0.
 func textSeeds() []uintptr {
-	return []uintptr{codePC(onSyscall), codePC((*pipes.Pipe).BeginRead)}
+	return []uintptr{
+		codePC(onSyscall), codePC((*pipes.Pipe).BeginRead), codePC((*eventfd.EventFD).Read), codePC((*epoll.Pass).Next),
+	}
 }

@@ -16,12 +16,12 @@ import (
 // To sleep: join the wait set (a locked OR), test the pipe again, save all registers, RUN to BLOCKED. No lock is
 // held across any of it, nor across an exit.
 
-// sysRead is read(2) for pipes.
+// sysRead is read(2) for pipes and eventfds.
 //
 //go:nosplit
 func sysRead(p *PerCPU, t *Thread) bool { return pipeCall(p, t, abi.WaitRead, FileRead) }
 
-// sysWrite is write(2) for pipes.
+// sysWrite is write(2) for pipes and eventfds.
 //
 //go:nosplit
 func sysWrite(p *PerCPU, t *Thread) bool { return pipeCall(p, t, abi.WaitWrite, FileWrite) }
@@ -39,13 +39,18 @@ func pipeCall(p *PerCPU, t *Thread, kind, mode uint64) bool {
 	if f == nil {
 		return false
 	}
-	if f.Mode&mode == 0 {
+	if f.Mode&mode == 0 || load(&f.Kind) == abi.FileEpoll {
 		putFile(p, t, f)
 		return false
 	}
 	w := &t.Wait
-	w.Kind, w.File, w.Addr, w.Len, w.Done = kind, f.Index, addr, n, 0
-	w.Aux = uint64(pipes.ModeOf(n, load(&f.Flags)))
+	if load(&f.Kind) == abi.FilePipe {
+		w.Kind, w.File, w.Addr, w.Len, w.Done = kind, f.Index, addr, n, 0
+		w.Aux = uint64(pipes.ModeOf(n, load(&f.Flags)))
+	} else if !eventRecord(p, t, f, kind, addr, n) {
+		putFile(p, t, f)
+		return false
+	}
 	runRecord(p, t)
 	return true
 }
@@ -78,12 +83,24 @@ func runRecord(p *PerCPU, t *Thread) {
 //go:nosplit
 func retry(p *PerCPU, t *Thread) bool {
 	w := &t.Wait
+	if w.Kind == abi.WaitPoll {
+		return pollRetry(p, t)
+	}
 	f := fileAt(p.VM, w.File)
 	done := false
 	if w.Kind == abi.WaitRead {
 		done = pipeRead(p, t, f)
-	} else {
+	} else if w.Kind == abi.WaitWrite {
 		done = pipeWrite(p, t, f)
+	} else if w.Kind == abi.WaitEventRead {
+		done = eventRead(p, t, f)
+	} else if w.Kind == abi.WaitEventWrite {
+		done = eventWrite(p, t, f)
+	} else {
+		done = epollRetry(p, t, f)
+		if w.Kind == abi.WaitNone {
+			return true // by the shim
+		}
 	}
 	if done {
 		w.Kind = abi.WaitNone
@@ -97,9 +114,22 @@ func retry(p *PerCPU, t *Thread) bool {
 //
 //go:nosplit
 func leaveWaits(p *PerCPU, t *Thread) {
+	kind := t.Wait.Kind
+	if kind == abi.WaitPoll {
+		pollLeave(p, t)
+		return
+	}
 	f := fileAt(p.VM, t.Wait.File)
+	if kind == abi.WaitEpoll {
+		epollLeave(p, t, f)
+		return
+	}
+	if kind != abi.WaitRead && kind != abi.WaitWrite {
+		eventLeave(p, t, f)
+		return
+	}
 	pipe := pipeOf(f)
-	if t.Wait.Kind == abi.WaitRead {
+	if kind == abi.WaitRead {
 		if pipe.RWait.Leave(t.Index) && load(&t.Attn) != 0 {
 			obey(p, t, f, pipe.PassRead())
 		}
@@ -252,16 +282,25 @@ func obey(p *PerCPU, t *Thread, f *File, w pipes.Wake) {
 		return
 	}
 	if w.Flags&pipes.WakePollers != 0 {
-		pipe := pipeOf(f)
-		for i := uint64(0); i < pipes.SetWords; i++ {
-			for set := pipe.PWait.TakeWord(i); set != 0; set &= set - 1 {
-				wake(p, i<<6+uint64(bits.TrailingZeros64(set)))
-			}
-		}
+		wakeAll(p, &pipeOf(f).PWait)
+	}
+	if w.Flags&pipes.WakeWatch != 0 {
+		tell(p, t, &pipeOf(f).Watch, w.Events)
 	}
 	if w.Flags&pipes.WakeNote != 0 {
 		p.Call.Args[0] = f.Index
 		hypercall(p, t, abi.KindNote, abi.NotePipe)
+	}
+}
+
+// wakeAll wakes all threads of a wait set.
+//
+//go:nosplit
+func wakeAll(p *PerCPU, s *pipes.WaitSet) {
+	for i := uint64(0); i < pipes.SetWords; i++ {
+		for set := s.TakeWord(i); set != 0; set &= set - 1 {
+			wake(p, i<<6+uint64(bits.TrailingZeros64(set)))
+		}
 	}
 }
 
@@ -280,7 +319,7 @@ func fileAt(vm *VM, i uint64) *File {
 	return (*File)(at(vm.Files + i*uint64(unsafe.Sizeof(File{}))))
 }
 
-// getFile returns the pipe open at fd, with a reference, or nil if the shim has to look. Entries are type-stable: the
+// getFile returns the file open at fd, with a reference, or nil if it is one that ring 0 does not know. Entries are type-stable: the
 // reference is taken unless the count is zero, and then the descriptor is looked at again, so that the reference is of
 // what the descriptor names.
 //
@@ -301,13 +340,13 @@ func getFile(p *PerCPU, t *Thread, fd uint64) *File {
 		}
 		f := fileAt(p.VM, e-1)
 		refs := load(&f.Ref)
-		if load(&f.Kind) != abi.FilePipe || refs == 0 {
+		if load(&f.Kind) == abi.FileHost || refs == 0 {
 			return nil
 		}
 		if !cas(&f.Ref, refs, refs+1) {
 			continue
 		}
-		if load(entry) == e && load(&f.Kind) == abi.FilePipe {
+		if load(entry) == e && load(&f.Kind) != abi.FileHost {
 			return f
 		}
 		putFile(p, t, f)

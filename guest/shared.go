@@ -3,6 +3,7 @@ package guest
 import (
 	"unsafe"
 
+	"culvert/epoll"
 	"culvert/shim/abi"
 )
 
@@ -30,7 +31,17 @@ type VM struct {
 
 	// Clock: nanoseconds = Base + (TSC-TSCBase)*Mult>>Shift while Stable is 1. Seq is odd while the host writes.
 	Clock Clock
+
+	// Timer is the earliest deadline that the host's timer is set to, in ns of CLOCK_MONOTONIC; Forever if none. Host
+	// writes.
+	Timer uint64
+	_     [7]uint64
+	// Walks has a word per vCPU, in a cache line of its own: odd while the vCPU is among what epoll links, see there.
+	Walks [abi.MaxVCPUs][8]uint64
 }
+
+// Forever is a deadline that never comes.
+const Forever = ^uint64(0)
 
 // Clock converts the TSC to CLOCK_MONOTONIC and CLOCK_REALTIME.
 type Clock struct {
@@ -99,6 +110,13 @@ type PerCPU struct {
 	LateKick uint64
 	// TimeSpec is scratch for results on their way to user memory.
 	TimeSpec [2]uint64
+	// Scratch of calls on epoll instances, which do not fit the stack: nothing else runs on this vCPU meanwhile.
+	Pass  epoll.Pass
+	Walk  epoll.Walk
+	Peek  epoll.Peek
+	Event [2]uint64 // a struct epoll_event on its way to user memory
+	// PollFDs is an array of struct pollfd from user memory.
+	PollFDs [PollFiles]uint64
 	// Probe is an index that the self-test uses to provoke a bounds panic.
 	Probe uint64
 
@@ -203,8 +221,20 @@ type Wait struct {
 	Len  uint64 // bytes, or number of iovecs
 	Done uint64 // bytes moved so far
 	Aux  uint64
-	_    [4]uint64
+	// Deadline of WaitEpoll and WaitPoll, in ns of CLOCK_MONOTONIC; 0 is not to wait at all. The host's timer stores it
+	// in Expired when it has passed.
+	Deadline, Expired uint64
+	_                 [2]uint64
+	// Poll is what WaitPoll waits for, an entry of the user's array each: index of the open file, or NoFile, in the low
+	// half; then 16 bits of events; then 16 of the answer. The record holds references to the files.
+	Poll [PollFiles]uint64
 }
+
+// PollFiles is how many files a poll may have that ring 0 serves. NoFile is in the place of an index: nothing is asked.
+const (
+	PollFiles = 8
+	NoFile    = 1<<32 - 1
+)
 
 // FileTable maps descriptors to open files: a root of pointers to leaves of FilesPerLeaf entries. The host writes,
 // ring 0 reads. Leaves never move or shrink while a thread names the table.
@@ -222,10 +252,10 @@ type File struct {
 	Kind  uint64 // abi.File*
 	Flags uint64 // status flags (O_NONBLOCK, O_DIRECT); the host writes, by atomic store
 	Mode  uint64 // bit 0 readable, bit 1 writable
-	Obj   uint64 // GVA of the object: *pipes.Pipe for FilePipe
+	Obj   uint64 // GVA of the object: *pipes.Pipe, *eventfd.EventFD or *epoll.Instance, by Kind
 	Index uint64
 	Host  uint64 // 1: the shim watches the object's readiness
-	_     uint64
+	Since uint64 // of a FIFO: see pipes.Pipe.Readiness
 }
 
 // Mode bits of a File.

@@ -29,7 +29,7 @@ func (k *Kernel) Call(vcpu int, call *guest.Call) {
 	}
 	k.serving.Store(int32(vcpu))
 	defer k.serving.Store(-1)
-	if req.Kind == abi.KindNote && (req.NR == abi.NoteRelease || req.NR == abi.NotePipe) {
+	if req.Kind == abi.KindNote && (req.NR == abi.NoteRelease || req.NR == abi.NotePipe || req.NR == abi.NoteDeadline) {
 		k.objectNote(&req)
 		call.Action = abi.ActReturn
 	} else {
@@ -68,10 +68,13 @@ func (k *Kernel) callOf(vcpu int, req, reply *guest.Call) {
 
 // objectNote serves the notes about objects, which come in the middle of a call or between two threads.
 func (k *Kernel) objectNote(req *guest.Call) {
-	if req.NR == abi.NoteRelease {
+	switch req.NR {
+	case abi.NoteRelease:
 		k.fileReleased(req.Args[0])
-	} else {
+	case abi.NotePipe:
 		k.pipeChanged(req.Args[0])
+	case abi.NoteDeadline:
+		k.setDeadline(req.Args[0])
 	}
 }
 
@@ -123,6 +126,8 @@ func (k *Kernel) serve(t *Thread, req *guest.Call) (action int, ret uint64) {
 	case abi.NoteAttention:
 		return t.attention(), 0
 	case abi.NoteYield, abi.NoteStarted:
+	case abi.NoteCollect:
+		t.collectRecord()
 	case abi.NoteSIGPIPE:
 		k.send(t.p, t, sigUser(unix.SIGPIPE, t))
 		return t.leave(nil), 0

@@ -1,26 +1,33 @@
 package shim
 
 import (
-	"container/list"
+	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
+
+	"culvert/epoll"
+	"culvert/shim/abi"
 
 	"golang.org/x/sys/unix"
 )
 
-// epollFile is an epoll instance: fs/eventpoll.c. An interest is keyed by open file description and descriptor
-// number. Whatever changes a file's readiness puts its interests on the ready list (their watch); epoll_wait asks the
-// files on the list again, and so sees the state as it is (level) while an edge is what brought the file there.
+// epollFile is an epoll instance: fs/eventpoll.c. Its items, ready bits and sleepers lie in guest RAM (package epoll),
+// where ring 0 waits and collects; making and removing interests is done here, and so is all that concerns files that
+// only the shim knows: their changes set the ready bits from here, and the shim collects when ring 0 meets them.
 type epollFile struct {
 	noopSeek
 	k     *Kernel
 	of    *OpenFile // the description; set right after it is made
+	owner *epoll.Owner
 	items map[epollKey]*epollItem
-	// pending lists the interests that may have events, oldest first.
-	pending list.List
-	// sleepers are threads in epoll_wait, woken one by one; waiters is who polls the instance itself.
+	// watchers are the interests of other instances in this one.
+	watchers epoll.Watchers
+	// sleepers are epoll_waits that ring 0 does not serve; waiters is who polls the instance from the shim. While there
+	// are any, HostWatch is set.
 	sleepers Queue
 	waiters  readiness
 }
@@ -32,12 +39,10 @@ type epollKey struct {
 
 // epollItem is an interest.
 type epollItem struct {
-	ep     *epollFile
-	key    epollKey
-	events uint32
-	data   uint64
-	elem   *list.Element // on the ready list; nil if not there
-	watch  *watch
+	ep    *epollFile
+	key   epollKey
+	ref   *epoll.Ref
+	watch *watch // of a file that only the shim knows
 }
 
 const (
@@ -51,42 +56,143 @@ const (
 	epollNests = 4
 	// maxEpollItems bounds the interests of a VM (/proc/sys/fs/epoll/max_user_watches).
 	maxEpollItems = 1 << 17
+	// epollReady is what an instance with events says.
+	epollReady = unix.POLLIN | pollRDNORM
 )
+
+// watchable is a ringObject whose changes ring 0 tells epoll items of.
+type watchable interface {
+	ringObject
+	// watched returns the object's list of items, and the ends that the description has of it.
+	watched() (list *epoll.Watchers, ends uint64)
+}
+
+// newEpoll makes an instance.
+func (k *Kernel) newEpoll() (*epollFile, error) {
+	if k.limbo.Walks == nil {
+		for i := range k.cfg.NumCPUs {
+			k.limbo.Walks = append(k.limbo.Walks, &k.vm.Walks[i][0])
+		}
+	}
+	owner, err := epoll.NewOwner(epollPages{k}, &k.limbo)
+	if err != nil {
+		return nil, unix.ENOMEM
+	}
+	ep := &epollFile{k: k, owner: owner, items: make(map[epollKey]*epollItem)}
+	ep.watchers.Head = &owner.Instance().Watch
+	return ep, nil
+}
+
+// epollPages gives instances their memory.
+type epollPages struct{ k *Kernel }
+
+func (p epollPages) NewPage() (uint64, error) {
+	gpa, err := p.k.memory.AllocBlock(0)
+	return uint64(abi.DirectBase) + uint64(gpa), err
+}
+
+func (p epollPages) FreePage(addr uint64) { p.k.freeBlock(abi.GPA(addr - uint64(abi.DirectBase))) }
+
+func (p epollPages) Instance(addr uint64) *epoll.Instance {
+	return structAt[epoll.Instance](p.k.ram, abi.GPA(addr-uint64(abi.DirectBase)))
+}
+
+func (p epollPages) Chunk(addr uint64) *epoll.Chunk {
+	return structAt[epoll.Chunk](p.k.ram, abi.GPA(addr-uint64(abi.DirectBase)))
+}
+
+func (ep *epollFile) ringFile() (kind, obj, since uint64) { return abi.FileEpoll, ep.owner.Addr(), 0 }
+
+func (ep *epollFile) watched() (*epoll.Watchers, uint64) { return &ep.watchers, 0 }
 
 func (ep *epollFile) read(*ioCall) error  { return unix.EINVAL }
 func (ep *epollFile) write(*ioCall) error { return unix.EINVAL }
-func (ep *epollFile) ready() *readiness   { return &ep.waiters }
 
-// poll says POLLIN if an interest really has events; what has none leaves the ready list (ep_eventpoll_poll).
+// ready also makes ring 0 tell of events from now on.
+func (ep *epollFile) ready() *readiness {
+	ep.watch()
+	return &ep.waiters
+}
+
+func (ep *epollFile) watch() { atomic.StoreUint64(&ep.owner.Instance().HostWatch, 1) }
+
+// changed serves a note of ring 0: the instance has events.
+func (ep *epollFile) changed() {
+	ep.sleepers.WakeOne()
+	ep.waiters.notify(epollReady)
+	if ep.sleepers.Empty() && !ep.waiters.watched() {
+		atomic.StoreUint64(&ep.owner.Instance().HostWatch, 0)
+	}
+}
+
+// poll says POLLIN if an interest really has events; what has none and comes before it is not ready any more
+// (ep_eventpoll_poll).
 func (ep *epollFile) poll() uint32 { return ep.pollDepth(0) }
 
 func (ep *epollFile) pollDepth(depth int) uint32 {
 	if depth > epollNests {
 		return 0
 	}
-	for e := ep.pending.Front(); e != nil; {
-		next := e.Next()
-		it := e.Value.(*epollItem)
-		if it.pollDepth(depth+1) != 0 {
-			return unix.POLLIN | pollRDNORM
-		}
-		it.unlink()
-		e = next
+	var p epoll.Pass
+	inst := ep.owner.Instance()
+	if !p.Begin(inst, runtime.Gosched) {
+		return ep.pollBusy(depth)
 	}
-	return 0
+	bits := uint32(0)
+	for bits == 0 {
+		i, what := p.Next(inst)
+		chunk, ok := ep.owner.Chunk(i)
+		if what == epoll.End || !ok {
+			break
+		}
+		if what == epoll.Scan {
+			p.Scan(inst, chunk)
+		} else if p.Look(inst, chunk) && ep.ask(&p, i, chunk, depth+1) != 0 {
+			bits = epollReady
+			p.Restore(inst, chunk)
+		}
+	}
+	ep.k.wakeSlot(p.End(inst))
+	return bits
+}
+
+// pollBusy is poll while a vCPU collects: it only looks.
+func (ep *epollFile) pollBusy(depth int) (bits uint32) {
+	ep.owner.EachReady(func(r *epoll.Ref) bool {
+		if r.Value.(*epollItem).pollDepth(depth+1) != 0 {
+			bits = epollReady
+		}
+		return bits == 0
+	})
+	return bits
+}
+
+// ask asks the file of the item that p is at.
+func (ep *epollFile) ask(p *epoll.Pass, n uint64, chunk *epoll.Chunk, depth int) (got uint32) {
+	for ask := true; ask; ask = got == 0 && p.Miss(ep.owner.Instance(), chunk) {
+		if ref := ep.owner.Ref(n, p.Index()); ref != nil {
+			got = ref.Value.(*epollItem).pollDepth(depth) & uint32(p.Want)
+		}
+	}
+	return got
 }
 
 func (it *epollItem) pollDepth(depth int) uint32 {
-	if ep, ok := it.key.f.impl.(*epollFile); ok {
-		return ep.pollDepth(depth) & it.events
+	want := it.ref.Events()
+	if want&^epollPrivate == 0 {
+		return 0
 	}
-	return it.key.f.poll() & it.events
+	if ep, ok := it.key.f.impl.(*epollFile); ok {
+		return ep.pollDepth(depth) & want
+	}
+	return it.key.f.poll() & want
 }
 
 func (ep *epollFile) release() {
 	for _, it := range ep.items {
 		it.remove()
 	}
+	ep.owner.Close()
 }
 
 // fdinfo lists the interests (ep_show_fdinfo).
@@ -99,7 +205,7 @@ func (ep *epollFile) fdinfo() string {
 	slices.SortFunc(keys, func(a, b epollKey) int { return int(a.fd) - int(b.fd) })
 	for _, key := range keys {
 		it := ep.items[key]
-		fmt.Fprintf(&b, "tfd: %8d events: %8x data: %16x  pos:%d\n", key.fd, it.events, it.data, key.f.off)
+		fmt.Fprintf(&b, "tfd: %8d events: %8x data: %16x  pos:%d\n", key.fd, it.ref.Events(), it.ref.Data(), key.f.off)
 	}
 	return b.String()
 }
@@ -109,7 +215,22 @@ func (ep *epollFile) insert(key epollKey, events uint32, data uint64) error {
 	if ep.k.epollItems >= maxEpollItems {
 		return unix.ENOSPC
 	}
-	it := &epollItem{ep: ep, key: key, events: events, data: data}
+	it := &epollItem{ep: ep, key: key}
+	var what epoll.Watched
+	ring, shared := key.f.impl.(watchable)
+	var list *epoll.Watchers
+	if shared {
+		what.Kind, what.Obj, what.Since = ring.ringFile()
+		list, what.Ends = ring.watched()
+	}
+	ref, err := ep.owner.Insert(what, it)
+	switch {
+	case errors.Is(err, epoll.ErrFull):
+		return unix.ENOSPC
+	case err != nil:
+		return unix.ENOMEM
+	}
+	it.ref = ref
 	ep.items[key] = it
 	ep.k.epollItems++
 	if key.f.epolls == nil {
@@ -121,33 +242,27 @@ func (ep *epollFile) insert(key epollKey, events uint32, data uint64) error {
 		return unix.EINVAL
 	}
 	// Watch first, look then: what happens in between is not missed.
-	if r := key.f.impl.ready(); r != nil {
-		it.watch = r.watch(events&epollExclusive != 0, it.notify)
+	exclusive := events&epollExclusive != 0
+	if shared {
+		list.Add(ref, exclusive)
+	} else if r := key.f.impl.ready(); r != nil {
+		it.watch = r.watch(exclusive, it.notify)
 	}
-	it.arm()
+	it.modify(events, data)
 	return nil
 }
 
 // modify changes an interest, which may be ready at once (ep_modify).
 func (it *epollItem) modify(events uint32, data uint64) {
-	it.events, it.data = events, data
-	it.key.f.impl.ready() // ring 0 may have been told that nobody watches
-	it.arm()
-}
-
-// arm puts the interest on the ready list if it has events now.
-func (it *epollItem) arm() {
-	if it.pollDepth(1) == 0 {
-		return
+	it.ref.Set(events, data)
+	if it.pollDepth(1) != 0 {
+		it.notify(0)
 	}
-	it.link()
-	it.ep.sleepers.WakeOne()
-	it.ep.waiters.notify(unix.POLLIN | pollRDNORM)
 }
 
 // remove ends an interest (ep_remove).
 func (it *epollItem) remove() {
-	it.unlink()
+	it.ref.Remove()
 	if it.watch != nil {
 		it.watch.cancel()
 	}
@@ -156,74 +271,89 @@ func (it *epollItem) remove() {
 	it.ep.k.epollItems--
 }
 
-func (it *epollItem) link() {
-	if it.elem == nil {
-		it.elem = it.ep.pending.PushBack(it)
-	}
-}
-
-func (it *epollItem) unlink() {
-	if it.elem != nil {
-		it.ep.pending.Remove(it.elem)
-		it.elem = nil
-	}
-}
-
-// notify is ep_poll_callback. It answers whether somebody was woken, which ends the search for the one waiter that
-// an exclusive wake-up is for.
+// notify is ep_poll_callback: events, 0 if unknown, have come on the file. It answers whether this ends the search for
+// the one waiter that an exclusive wake-up is for.
 func (it *epollItem) notify(events uint32) bool {
-	if it.events&^epollPrivate == 0 || events != 0 && events&it.events == 0 {
+	thread, heard, last := it.ref.Tell(uint64(events))
+	if !heard {
 		return false
 	}
-	it.link()
 	ep := it.ep
-	woken := false
-	if !ep.sleepers.Empty() {
-		switch events & (unix.EPOLLIN | unix.EPOLLOUT) {
-		case unix.EPOLLIN:
-			woken = it.events&unix.EPOLLIN != 0
-		case unix.EPOLLOUT:
-			woken = it.events&unix.EPOLLOUT != 0
-		case 0:
-			woken = true
-		}
+	if thread >= 0 {
+		ep.k.wakeSlot(thread)
+	} else if !ep.sleepers.Empty() {
 		ep.sleepers.WakeOne()
+		last = it.ref.Ends(uint64(events))
 	}
-	ep.waiters.notify(unix.POLLIN | pollRDNORM)
-	return woken || it.events&epollExclusive == 0
+	ep.hasEvents()
+	return last
 }
 
-// collect takes up to max events off the ready list (ep_send_events). What is level-triggered goes to the list's
-// end, what was not reached stays at its front: so every file's turn comes. put stores event i; if it fails the
-// interest stays ready.
+// hasEvents tells those who watch the instance.
+func (ep *epollFile) hasEvents() {
+	tellItems(&ep.watchers, epollReady)
+	ep.waiters.notify(epollReady)
+}
+
+// tellItems tells the epoll items of an object that lies in guest RAM of what the shim did to it.
+func tellItems(list *epoll.Watchers, events uint32) {
+	list.Each(func(r *epoll.Ref) bool { return r.Value.(*epollItem).notify(events) })
+}
+
+// collect takes up to max events (ep_send_events). put stores event i; if it fails the interest stays ready. errBusy: a
+// vCPU collects.
 func (ep *epollFile) collect(maxEvents int, put func(i int, events uint32, data uint64) error) (int, error) {
+	var p epoll.Pass
+	inst := ep.owner.Instance()
+	if !p.Begin(inst, runtime.Gosched) {
+		return 0, errBusy
+	}
 	n := 0
-	for todo := ep.pending.Len(); todo > 0 && n < maxEvents; todo-- {
-		it := ep.pending.Front().Value.(*epollItem)
-		it.unlink()
-		events := it.pollDepth(1)
-		if events == 0 {
-			continue
-		}
-		if err := put(n, events, it.data); err != nil {
-			it.elem = ep.pending.PushFront(it)
-			if n == 0 {
-				return 0, err
-			}
+	var err error
+	for n < maxEvents && err == nil {
+		i, what := p.Next(inst)
+		chunk, ok := ep.owner.Chunk(i)
+		if what == epoll.End || !ok {
 			break
 		}
-		n++
-		switch {
-		case it.events&unix.EPOLLONESHOT != 0:
-			it.events &= epollPrivate
-		case it.events&epollET == 0:
-			it.link()
+		if what == epoll.Scan {
+			p.Scan(inst, chunk)
+			continue
+		}
+		if !p.Look(inst, chunk) {
+			continue
+		}
+		var stored bool
+		if stored, err = ep.visit(&p, i, chunk, n, put); stored {
+			n++
 		}
 	}
-	if ep.pending.Len() > 0 {
+	if thread := p.End(inst); thread >= 0 {
+		ep.k.wakeSlot(thread)
+	} else if inst.Any() {
 		ep.sleepers.WakeOne()
 	}
-	return n, nil
+	if p.Told {
+		ep.hasEvents()
+	}
+	if n > 0 {
+		err = nil
+	}
+	return n, err
+}
+
+// visit asks the file of the item that p is at, and stores its event if there is one.
+func (ep *epollFile) visit(p *epoll.Pass, n uint64, chunk *epoll.Chunk, i int, put func(int, uint32, uint64) error) (bool, error) {
+	inst := ep.owner.Instance()
+	got := ep.ask(p, n, chunk, 1)
+	if got == 0 || !p.Same(inst, chunk) {
+		return false, nil
+	}
+	if err := put(i, got, p.Data); err != nil {
+		p.Restore(inst, chunk)
+		return false, err
+	}
+	return p.Done(inst, chunk), nil
 }
 
 // loops reports whether watching instance to would make a circle or nest too deep (ep_loop_check).

@@ -122,6 +122,7 @@ func New(cfg Config) (*Kernel, error) {
 	}
 	// Ring 0 looks for ready threads in the words that the table's slots need.
 	atomic.StoreUint64(&k.vm.ReadyWords, uint64(cfg.Layout.NumThreads+63)/64)
+	atomic.StoreUint64(&k.vm.Timer, guest.Forever)
 	table := Table()
 	for i := range table {
 		k.calls[table[i].Nr] = &table[i]
@@ -201,6 +202,7 @@ func (k *Kernel) finish(status ExitStatus) {
 	for _, p := range k.processes {
 		p.timers.stop()
 	}
+	k.deadlines.stop()
 	close(k.done)
 }
 

@@ -3,6 +3,7 @@ package shim
 import (
 	"sync/atomic"
 
+	"culvert/epoll"
 	"culvert/guest"
 	"culvert/shim/abi"
 	"culvert/shim/vfs"
@@ -45,8 +46,8 @@ type (
 
 // Bits of a guest.File that this package sets: which ring-0 object an implementation has.
 type ringObject interface {
-	// ringFile gives guest.File's Kind and Obj.
-	ringFile() (kind, obj uint64)
+	// ringFile gives guest.File's Kind, Obj and Since.
+	ringFile() (kind, obj, since uint64)
 }
 
 // OpenFile is an open file description (open(2)): what descriptors refer to. Kernel.mu guards it.
@@ -103,9 +104,9 @@ func (k *Kernel) newOpenFile(impl fileImpl, path vfs.Path, flags int) (*OpenFile
 // publish writes the shared part. Ref comes last: until then ring 0 cannot take a reference.
 func (f *OpenFile) publish() {
 	g := f.k.guestFile(f.index)
-	var kind, obj, mode uint64
+	var kind, obj, since, mode uint64
 	if r, ok := f.impl.(ringObject); ok {
-		kind, obj = r.ringFile()
+		kind, obj, since = r.ringFile()
 	}
 	if f.read {
 		mode |= guest.FileRead
@@ -115,6 +116,7 @@ func (f *OpenFile) publish() {
 	}
 	atomic.StoreUint64(&g.Kind, kind)
 	atomic.StoreUint64(&g.Obj, obj)
+	atomic.StoreUint64(&g.Since, since)
 	atomic.StoreUint64(&g.Mode, mode)
 	atomic.StoreUint64(&g.Flags, uint64(f.flags))
 	atomic.StoreUint64(&g.Index, uint64(f.index))
@@ -223,6 +225,8 @@ type fileKernel struct {
 	idlePipes   []pipeMemory
 	pipePages   pipeAccounts
 	epollItems  int                     // interests of all epoll instances
+	limbo       epoll.Limbo             // what epoll instances had, while a vCPU may still be there
+	deadlines   ringTimer               // of calls that wait in ring 0
 	pollItems   int                     // entries of the polls and selects that wait
 	socketBytes int                     // in flight in sockets, with their overhead
 	fileLocks   int                     // lock records

@@ -1,10 +1,10 @@
 package shim
 
 import (
-	"math/bits"
 	"runtime"
 	"sync/atomic"
 
+	"culvert/epoll"
 	"culvert/pipes"
 	"culvert/shim/abi"
 	"culvert/shim/vfs"
@@ -28,7 +28,8 @@ type pipe struct {
 	// Who waits, by the ends of the description waited with: a write is no edge for the writers' side, nor room for
 	// the readers' (rd_wait and wr_wait of Linux).
 	rd, wr, rdwr readiness
-	opens        Queue // opens that wait for the other end
+	watchers     epoll.Watchers // of all descriptions
+	opens        Queue          // opens that wait for the other end
 	// tail and room are the state when the shim last looked, which tells what a note of ring 0 is about.
 	tail uint64
 	room bool
@@ -89,6 +90,7 @@ func (k *Kernel) newPipe(t *Thread) (*pipe, error) {
 		Pause: runtime.Gosched,
 	}
 	pipes.Init(p.end.Pipe, uint64(abi.DirectBase)+uint64(p.ring), size)
+	p.watchers.Head = &p.end.Pipe.Watch
 	return p, nil
 }
 
@@ -167,30 +169,23 @@ func (p *pipe) corrupt(err error) error {
 func (p *pipe) obey(w pipes.Wake) {
 	k, q := p.k, p.end.Pipe
 	for _, slot := range [...]int64{w.Reader, w.Writer} {
-		if slot >= 0 {
-			k.wakeSlot(slot)
-		}
+		k.wakeSlot(slot)
 	}
-	var sets []*pipes.WaitSet
 	switch {
 	case w.Flags&pipes.WakeAll != 0:
-		sets = []*pipes.WaitSet{&q.RWait, &q.WWait, &q.PWait}
+		k.wakeSet(&q.RWait)
+		k.wakeSet(&q.WWait)
+		k.wakeSet(&q.PWait)
 		p.opens.Wake()
 	case w.Flags&pipes.WakePollers != 0:
-		sets = []*pipes.WaitSet{&q.PWait}
-	}
-	for _, s := range sets {
-		for i := range uint64(pipes.SetWords) {
-			for set := s.TakeWord(i); set != 0; set &= set - 1 {
-				k.wakeSlot(int64(i*64) + int64(bits.TrailingZeros64(set)))
-			}
-		}
+		k.wakeSet(&q.PWait)
 	}
 	if w.Flags&pipes.WakeAll != 0 {
 		w.Events |= pipes.POLLHUP | pipes.POLLERR
 	}
 	p.look()
 	if w.Events != 0 {
+		tellItems(&p.watchers, uint32(w.Events))
 		p.changed(uint32(w.Events))
 	}
 }
@@ -226,27 +221,34 @@ func (p *pipe) look() (events uint32) {
 	return events
 }
 
-// wakeSlot wakes the thread in a slot, as a wait set in guest memory names it.
+// wakeSlot wakes the thread in a slot, as a wait set in guest memory names it; -1 is none.
 func (k *Kernel) wakeSlot(slot int64) {
-	if slot < int64(len(k.slots)) && k.slots[slot] != nil {
+	if slot >= 0 && slot < int64(len(k.slots)) && k.slots[slot] != nil {
 		k.wake(k.slots[slot])
 	}
 }
 
-// pipeChanged serves NotePipe: ring 0 changed the readiness of the pipe that open file index is an end of. If nothing
+// pipeChanged serves NotePipe: ring 0 changed the readiness of the object of open file index. If at a pipe nothing
 // new is to be seen, the shim has told of it already, together with a change of its own: then anything may be new.
 func (k *Kernel) pipeChanged(index uint64) {
 	if index >= uint64(len(k.files.open)) || k.files.open[index] == nil {
 		return
 	}
-	if f, ok := k.files.open[index].impl.(*pipeFile); ok {
+	switch f := k.files.open[index].impl.(type) {
+	case *pipeFile:
 		f.p.changed(f.p.look())
+	case *eventFile:
+		f.changed(0)
+	case *epollFile:
+		f.changed()
 	}
 }
 
-func (f *pipeFile) ringFile() (kind, obj uint64) {
-	return abi.FilePipe, uint64(abi.DirectBase) + uint64(f.p.gpa)
+func (f *pipeFile) ringFile() (kind, obj, since uint64) {
+	return abi.FilePipe, uint64(abi.DirectBase) + uint64(f.p.gpa), f.since
 }
+
+func (f *pipeFile) watched() (*epoll.Watchers, uint64) { return &f.p.watchers, f.ends }
 
 func (f *pipeFile) poll() uint32 { return uint32(f.p.end.Pipe.Readiness(f.ends, f.since)) }
 

@@ -239,12 +239,18 @@ func (t *Thread) settleRecord() {
 	t.slot.Wait.Kind = abi.WaitNone
 	t.call = callState{nr: t.slot.OrigRAX, active: true}
 	switch w.Kind {
-	case abi.WaitRead, abi.WaitWrite:
+	case abi.WaitRead, abi.WaitWrite, abi.WaitEventRead, abi.WaitEventWrite:
 		t.k.dropFile(w.File)
 		if w.Done != 0 {
 			t.setResult(min(w.Done, abi.MAX_RW_COUNT), nil)
 			return
 		}
+	case abi.WaitEpoll:
+		t.setResult(t.endEpoll(&w))
+		return
+	case abi.WaitPoll:
+		t.setResult(t.endPoll(&w))
+		return
 	}
 	t.setResult(0, ERESTARTSYS)
 }

@@ -27,12 +27,16 @@ func sysEpollCreate1(t *Thread, a Args) (uint64, error) {
 }
 
 func (t *Thread) epollCreate(cloexec bool) (uint64, error) {
-	ep := &epollFile{k: t.k, items: make(map[epollKey]*epollItem)}
+	ep, err := t.k.newEpoll()
+	if err != nil {
+		return 0, err
+	}
 	f, err := t.newAnonFile("anon_inode:[eventpoll]", ep, unix.O_RDWR)
 	if err != nil {
 		return 0, err
 	}
 	ep.of = f
+	ep.owner.SetFile(uint64(f.index))
 	return t.addFD(f, cloexec)
 }
 
@@ -95,7 +99,7 @@ func sysEpollCtl(t *Thread, a Args) (uint64, error) {
 		if it == nil {
 			return 0, unix.ENOENT
 		}
-		if it.events&epollExclusive != 0 {
+		if it.ref.Events()&epollExclusive != 0 {
 			return 0, unix.EINVAL
 		}
 		it.modify(events, data)
@@ -136,7 +140,8 @@ func sysEpollPwait2(t *Thread, a Args) (uint64, error) {
 	return n, err
 }
 
-// epollWait is do_epoll_wait and ep_poll. A signal ends it with EINTR even under SA_RESTART.
+// epollWait is do_epoll_wait and ep_poll, for what ring 0 leaves to the shim. A signal ends it with EINTR even under
+// SA_RESTART.
 func (t *Thread) epollWait(a Args, deadline time.Time, dontWait bool) (uint64, error) {
 	maxEvents := a.int32(2)
 	if maxEvents <= 0 || maxEvents > math.MaxInt32/epollEventSize {
@@ -154,38 +159,53 @@ func (t *Thread) epollWait(a Args, deadline time.Time, dontWait bool) (uint64, e
 		return 0, unix.EINVAL
 	}
 	t.k.polling = t
-	put := func(i int, events uint32, data uint64) error {
-		var raw [epollEventSize]byte
-		le.PutUint32(raw[0:], events)
-		le.PutUint64(raw[4:], data)
-		return t.copyOut(a[1]+uint64(i)*epollEventSize, raw[:])
-	}
-	if n, err := ep.collect(int(maxEvents), put); n > 0 || err != nil || dontWait {
+	put := t.putEvents(a[1])
+	n, err := ep.collect(int(maxEvents), put)
+	if err != errBusy && (n > 0 || err != nil || dontWait) {
 		return uint64(n), err
 	}
 	f.hold()
 	return t.Block(func(w *Waiter) (uint64, error) {
 		defer f.drop()
-		n, err := ep.sleep(w, deadline, int(maxEvents), put)
+		n, err := ep.sleep(w, deadline, dontWait, int(maxEvents), put)
 		t.endMask(err)
 		return uint64(n), err
 	})
 }
 
+// putEvents stores events in the array at addr.
+func (t *Thread) putEvents(addr uint64) func(i int, events uint32, data uint64) error {
+	return func(i int, events uint32, data uint64) error {
+		var raw [epollEventSize]byte
+		le.PutUint32(raw[0:], events)
+		le.PutUint64(raw[4:], data)
+		return t.copyOut(addr+uint64(i)*epollEventSize, raw[:])
+	}
+}
+
 // sleep waits until collect has something.
-func (ep *epollFile) sleep(w *Waiter, deadline time.Time, maxEvents int, put func(int, uint32, uint64) error) (int, error) {
+func (ep *epollFile) sleep(w *Waiter, deadline time.Time, dontWait bool, maxEvents int, put func(int, uint32, uint64) error) (int, error) {
 	for {
 		ep.k.polling = w.t
-		if n, err := ep.collect(maxEvents, put); n > 0 || err != nil {
+		ep.watch() // before the look
+		n, err := ep.collect(maxEvents, put)
+		if err == errBusy {
+			w.Unlocked(nil, func() { time.Sleep(busyPause) })
+			if err := w.interrupted(false); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		if n > 0 || err != nil || dontWait {
 			return n, err
 		}
-		err := w.Sleep(deadline, &ep.sleepers)
+		err = w.Sleep(deadline, &ep.sleepers)
 		if err == nil {
 			continue
 		}
 		ep.k.polling = w.t
 		// Events that came with the end of the wait are still reported; else the wake-up goes to the next sleeper.
-		if n, cerr := ep.collect(maxEvents, put); err != errKilled && (n > 0 || cerr != nil) {
+		if n, cerr := ep.collect(maxEvents, put); err != errKilled && cerr != errBusy && (n > 0 || cerr != nil) {
 			return n, cerr
 		}
 		switch err {

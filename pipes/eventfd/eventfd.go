@@ -36,6 +36,9 @@ const (
 	tries = 64
 )
 
+// Invalid is the value that cannot be written (EINVAL).
+const Invalid = max
+
 // Read takes the counter, or 1 of it. WouldBlock: it is 0. LockBusy: try again.
 //
 //go:nosplit

@@ -1,0 +1,185 @@
+package guest
+
+import (
+	"unsafe"
+
+	"culvert/pipes"
+	"culvert/shim/abi"
+)
+
+// poll(2) on few files that are all pipes and eventfds: do_poll of fs/select.c. A poller is in the PWait of each. All
+// other calls are the shim's.
+
+// sysPoll is poll(2).
+//
+//go:nosplit
+func sysPoll(p *PerCPU, t *Thread) bool {
+	d, ok := afterMillis(p, t.RDX)
+	return ok && poll(p, t, d)
+}
+
+// sysPpoll is ppoll(2) without a signal mask. What is left of a time-out would have to be written back.
+//
+//go:nosplit
+func sysPpoll(p *PerCPU, t *Thread) bool {
+	if t.R10 != 0 {
+		return false
+	}
+	d, ok := afterTimespec(p, t.RDX)
+	return ok && (d == 0 || d == Forever) && poll(p, t, d)
+}
+
+// poll reads the array and takes references to its files.
+//
+//go:nosplit
+func poll(p *PerCPU, t *Thread, deadline uint64) bool {
+	addr, n := t.RDI, t.RSI
+	if n-1 >= PollFiles || addr >= uint64(abi.UserEnd)-8*PollFiles {
+		return false
+	}
+	if p.Copy(unsafe.Pointer(&p.PollFDs), at(addr), n*8) != 0 {
+		return false // the shim resolves the fault, or answers EFAULT
+	}
+	w := &t.Wait
+	w.Len = 0
+	for i := uint64(0); i < n && i < PollFiles; i++ {
+		e := p.PollFDs[i]
+		index := uint64(NoFile)
+		if int32(e) >= 0 {
+			f := getFile(p, t, e&NoFile)
+			if f == nil {
+				pollDrop(p, t)
+				return false
+			}
+			index = f.Index
+			if load(&f.Kind) == abi.FileEpoll || load(&f.Mode) == 0 {
+				w.Poll[i], w.Len = index, i+1
+				pollDrop(p, t)
+				return false
+			}
+		}
+		w.Poll[i] = index | e&(0xffff<<32)
+		w.Len = i + 1
+	}
+	w.Kind, w.File, w.Addr, w.Done, w.Aux = abi.WaitPoll, 0, addr, 0, 0
+	w.Expired = Forever
+	store(&w.Deadline, deadline)
+	runRecord(p, t)
+	return true
+}
+
+// pollRetry looks at all files, and waits if none has anything.
+//
+//go:nosplit
+func pollRetry(p *PerCPU, t *Thread) bool {
+	w := &t.Wait
+	n := pollScan(p, w)
+	if n == 0 && !timedOut(w) {
+		pollJoin(p, t)
+		n = pollScan(p, w)
+		if n == 0 {
+			setTimer(p, t)
+			return false
+		}
+		pollLeave(p, t)
+	}
+	finish(t, abi.EFAULT)
+	if pollStore(p, t) {
+		t.RAX = n
+	}
+	w.Kind = abi.WaitNone
+	pollDrop(p, t)
+	return true
+}
+
+// pollScan asks all files, stores the answers in the record and counts those that have something.
+//
+//go:nosplit
+func pollScan(p *PerCPU, w *Wait) (n uint64) {
+	for i := uint64(0); i < w.Len && i < PollFiles; i++ {
+		e := w.Poll[i] &^ (0xffff << 48)
+		if e&NoFile != NoFile {
+			f := fileAt(p.VM, e&NoFile)
+			got := fileReadiness(f) & (e>>32 | pipes.POLLERR | pipes.POLLHUP) & 0xffff
+			if got != 0 {
+				n++
+			}
+			e |= got << 48
+		}
+		w.Poll[i] = e
+	}
+	return n
+}
+
+//go:nosplit
+func fileReadiness(f *File) uint64 {
+	if load(&f.Kind) == abi.FilePipe {
+		return pipeOf(f).Readiness(load(&f.Mode), load(&f.Since))
+	}
+	return eventOf(f).Readiness()
+}
+
+// pollSet is where pollers of a file wait.
+//
+//go:nosplit
+func pollSet(f *File) *pipes.WaitSet {
+	if load(&f.Kind) == abi.FilePipe {
+		return &pipeOf(f).PWait
+	}
+	return &eventOf(f).PWait
+}
+
+//go:nosplit
+func pollJoin(p *PerCPU, t *Thread) {
+	w := &t.Wait
+	for i := uint64(0); i < w.Len && i < PollFiles; i++ {
+		if j := w.Poll[i] & NoFile; j != NoFile {
+			pollSet(fileAt(p.VM, j)).Join(t.Index)
+		}
+	}
+}
+
+// pollLeave leaves all sets. Pollers are all woken, so there is nothing to pass on.
+//
+//go:nosplit
+func pollLeave(p *PerCPU, t *Thread) {
+	w := &t.Wait
+	for i := uint64(0); i < w.Len && i < PollFiles; i++ {
+		if j := w.Poll[i] & NoFile; j != NoFile {
+			pollSet(fileAt(p.VM, j)).Leave(t.Index)
+		}
+	}
+}
+
+// pollStore writes the answers, which lie in the record as they do in the user's array; false if they cannot be stored.
+//
+//go:nosplit
+func pollStore(p *PerCPU, t *Thread) bool {
+	w := &t.Wait
+	for i := uint64(0); i < w.Len && i < PollFiles; i++ {
+		answer := w.Poll[i] >> 48
+		for {
+			p.PollFDs[0] = answer
+			if p.Copy(at(w.Addr+i*8+6), unsafe.Pointer(&p.PollFDs), 2) == 0 {
+				break
+			}
+			if !resolveCopy(p, t) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// pollDrop drops the record's references.
+//
+//go:nosplit
+func pollDrop(p *PerCPU, t *Thread) {
+	w := &t.Wait
+	for i := uint64(0); i < w.Len && i < PollFiles; i++ {
+		if j := w.Poll[i] & NoFile; j != NoFile {
+			putFile(p, t, fileAt(p.VM, j))
+		}
+	}
+	w.Len = 0
+}
