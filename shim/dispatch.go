@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"culvert/guest"
 	"culvert/shim/abi"
@@ -254,12 +255,28 @@ func (t *Thread) interrupt() {
 	}
 }
 
-// wake makes t ready and finds an idle vCPU for it.
+// wake makes t ready and finds an idle vCPU for it. If there is none, and what woke t came from outside the guest (a
+// timer, a file of the host), a busy vCPU is asked to reschedule; a guest thread that wakes another is likely to block
+// or end its slice soon by itself.
 func (k *Kernel) wake(t *Thread) {
 	if !guest.Wake(k.vm, t.slot) {
 		return
 	}
-	if v := guest.PickIdle(k.vm, t.sched.affinity); v >= 0 && v < k.cfg.NumCPUs {
-		k.machine.WakeIdle(v)
+	allowed := t.sched.affinity
+	if atomic.LoadUint64(&k.vm.Idle)&allowed != 0 {
+		if v := guest.PickIdle(k.vm, allowed); v >= 0 && v < k.cfg.NumCPUs {
+			k.machine.WakeIdle(v)
+		}
+		return
+	}
+	if now := time.Now(); k.serving.Load() < 0 && now.Sub(k.preempted) > preemptEvery {
+		k.preempted = now
+		k.preemptNext = (k.preemptNext + 1) % k.cfg.NumCPUs
+		if allowed>>k.preemptNext&1 != 0 {
+			k.machine.Kick(k.preemptNext)
+		}
 	}
 }
+
+// preemptEvery bounds how often wakes from outside interrupt a busy vCPU.
+const preemptEvery = time.Millisecond

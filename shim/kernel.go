@@ -81,6 +81,9 @@ type Kernel struct {
 
 	fileKernel // open files and what they wait for: openfile.go
 
+	preempted   time.Time // when a wake last interrupted a busy vCPU
+	preemptNext int       // the vCPU that was
+
 	ended bool
 	exit  ExitStatus
 	done  chan struct{}

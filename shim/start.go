@@ -73,6 +73,7 @@ func (k *Kernel) startProgram(t *Thread) error {
 		space.Release()
 		return fmt.Errorf("start %s: %w", k.cfg.Program, err)
 	}
+	space.SetStack(start.SP)
 	t.comm = path.Base(k.cfg.Program)
 	t.enterProgram(r, space, start)
 	// An exec's reply flags have no meaning here: the thread is taken like any other that was blocked.
