@@ -102,6 +102,7 @@ func FastCalls() map[int]uintptr {
 	return map[int]uintptr{
 		abi.SYS_READ:          codePC(sysRead),
 		abi.SYS_WRITE:         codePC(sysWrite),
+		abi.SYS_CLOSE:         codePC(sysClose),
 		abi.SYS_GETPID:        codePC(sysGetpid),
 		abi.SYS_GETTID:        codePC(sysGettid),
 		abi.SYS_GETPPID:       codePC(sysGetppid),

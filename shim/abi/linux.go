@@ -4,6 +4,7 @@ package abi
 const (
 	SYS_READ          = 0
 	SYS_WRITE         = 1
+	SYS_CLOSE         = 3
 	SYS_POLL          = 7
 	SYS_READV         = 19
 	SYS_WRITEV        = 20
