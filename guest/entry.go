@@ -15,6 +15,7 @@ const (
 	flagsForced = abi.FlagsForced
 	userCS      = abi.UserCS
 	userDS      = abi.UserDS
+	smallSize   = 92 // bytes of smallMovs: a fault anywhere in it is one of its copy
 )
 
 // onSyscall is called by sysEntry with the thread's registers in its slot.

@@ -190,12 +190,21 @@ kern:
 	LEAQ ·probe8(SB), AX
 	CMPQ AX, 24(SP)
 	JEQ fixp
+	LEAQ ·smallMovs(SB), AX
+	NEGQ AX
+	ADDQ 24(SP), AX
+	CMPQ AX, $const_smallSize
+	JCS fixs
 die:
 	POPQ AX
 	JMP ·die(SB)
 fixp: // MOVQ (AX), AX: skipped with AX = the address, CX = 1
 	MOVQ $1, CX
 	ADDQ $3, 24(SP)
+	JMP fixed
+fixs: // any load or store of smallMovs: to a RET, with CX = all
+	LEAQ ·repMovs+2(SB), AX
+	MOVQ AX, 24(SP)
 	JMP fixed
 fixq:
 	ADDQ $1, 24(SP) // REX
@@ -245,6 +254,46 @@ TEXT ·repMovs(SB),NOSPLIT|NOFRAME,$0-0
 	BYTE $0xf3; BYTE $0x48; BYTE $0xa5
 	BYTE $0xc3
 
+// smallMovs copies CX = 0 to 16 bytes from SI to DI, loads before stores, and leaves CX = 0. The gate takes a fault
+// anywhere in it as one of all bytes. REP MOVS takes longer to start than this takes in all.
+TEXT ·smallMovs(SB),NOSPLIT|NOFRAME,$0-0
+	CMPQ CX, $8
+	JCS lt8
+	MOVQ (SI), AX
+	MOVQ -8(SI)(CX*1), BX
+	MOVQ AX, (DI)
+	MOVQ BX, -8(DI)(CX*1)
+	XORL CX, CX
+	RET
+lt8:
+	CMPQ CX, $4
+	JCS lt4
+	MOVL (SI), AX
+	MOVL -4(SI)(CX*1), BX
+	MOVL AX, (DI)
+	MOVL BX, -4(DI)(CX*1)
+	XORL CX, CX
+	RET
+lt4:
+	MOVQ CX, R8
+	SHRQ $1, R8
+	JZ lt2
+	MOVBLZX (SI), AX
+	MOVBLZX (SI)(R8*1), BX
+	MOVBLZX -1(SI)(CX*1), R9
+	MOVB AX, (DI)
+	MOVB BX, (DI)(R8*1)
+	MOVB R9, -1(DI)(CX*1)
+	XORL CX, CX
+	RET
+lt2:
+	JCXZQ none
+	MOVBLZX (SI), AX
+	MOVB AX, (DI)
+	XORL CX, CX
+none:
+	RET
+
 // probe8: +0 MOVQ (AX), AX; RET. A fault skips the load and sets CX to 1.
 TEXT ·probe8(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ (AX), AX
@@ -253,7 +302,7 @@ TEXT ·probe8(SB),NOSPLIT|NOFRAME,$0-0
 // Helpers, called by compiled code through func values in the vCPU's page with ABIInternal registers: arguments in
 // AX, BX, CX, result in AX. They keep R14, BP and X15 = 0.
 
-// copyMem: AX = dst, BX = src, CX = n; AX = bytes not copied because of a fault.
+// copyMem: AX = dst, BX = src, CX = n; AX = bytes not copied because of a fault, of up to 16 bytes all.
 TEXT ·copyMem(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ AX, DI
 	MOVQ BX, SI
@@ -262,16 +311,19 @@ TEXT ·copyMem(SB),NOSPLIT|NOFRAME,$0-0
 	JEQ open
 	STAC
 open:
+	CMPQ CX, $16
+	JLS small
 	SHRQ $3, CX
-	JZ tail
 	ANDL $7, DX
 	LEAQ ·repMovs+3(SB), AX
 	CALL AX
 	SHLQ $3, CX
 	JNZ partial
-tail:
 	MOVQ DX, CX
-	CALL ·repMovs(SB)
+	CALL ·smallMovs(SB)
+	JMP done
+small:
+	CALL ·smallMovs(SB)
 	JMP done
 partial:
 	ADDQ DX, CX

@@ -39,6 +39,7 @@ func gate()
 func gateDie()
 func die()
 func repMovs()
+func smallMovs()
 func probe8()
 func copyMem()
 func loadUser()
@@ -103,6 +104,8 @@ func FastCalls() map[int]uintptr {
 		abi.SYS_READ:          codePC(sysRead),
 		abi.SYS_WRITE:         codePC(sysWrite),
 		abi.SYS_CLOSE:         codePC(sysClose),
+		abi.SYS_READV:         codePC(sysReadv),
+		abi.SYS_WRITEV:        codePC(sysWritev),
 		abi.SYS_GETPID:        codePC(sysGetpid),
 		abi.SYS_GETTID:        codePC(sysGettid),
 		abi.SYS_GETPPID:       codePC(sysGetppid),

@@ -45,6 +45,7 @@ func pipeCall(p *PerCPU, t *Thread, kind, mode uint64) bool {
 	}
 	w := &t.Wait
 	if load(&f.Kind) == abi.FilePipe {
+		t.Vec.N = 0
 		w.Kind, w.File, w.Addr, w.Len, w.Done = kind, f.Index, addr, n, 0
 		w.Aux = uint64(pipes.ModeOf(n, load(&f.Flags)))
 	} else if !eventRecord(p, t, f, kind, addr, n) {
@@ -146,16 +147,21 @@ func pipeRead(p *PerCPU, t *Thread, f *File) bool {
 	for {
 		span, st := pipe.BeginRead(w.Len-w.Done, p.Pause)
 		if st == pipes.OK {
-			n := copyRing(p, pipe, w.Addr+w.Done, span, false)
-			wake := pipe.EndRead(n)
-			w.Done += n
-			obey(p, t, f, wake)
+			n := copyRing(p, t, load(&pipe.Data), span, false)
 			if n < span.N1+span.N2 {
+				// The page that the fault is in stays in the pipe, as in copy_page_to_iter's caller.
+				n -= min(n, (span.Off+n)&abi.PageMask)
+				n, wake := pipe.EndReadFault(n)
+				w.Done += n
+				obey(p, t, f, wake)
 				if !resolveCopy(p, t) {
 					return finish(t, abi.EFAULT)
 				}
 				continue
 			}
+			wake := pipe.EndRead(n)
+			w.Done += n
+			obey(p, t, f, wake)
 			if wake.Flags&pipes.More != 0 && w.Done < w.Len {
 				continue
 			}
@@ -188,10 +194,14 @@ func pipeWrite(p *PerCPU, t *Thread, f *File) bool {
 	for {
 		span, st := pipe.BeginWrite(w.Len-w.Done, mode, p.Pause)
 		if st == pipes.OK {
-			n := copyRing(p, pipe, w.Addr+w.Done, span, true)
+			n := copyRing(p, t, load(&pipe.Data), span, true)
 			whole := n == span.N1+span.N2
-			if !whole && mode != pipes.Stream {
-				n = 0
+			if !whole {
+				// pipe_write publishes whole pages, and a record or packet as one piece.
+				n -= min(n, (w.Done+n)&abi.PageMask)
+				if mode != pipes.Stream {
+					n = 0
+				}
 			}
 			obey(p, t, f, pipe.EndWrite(n, mode))
 			w.Done += n
@@ -231,18 +241,6 @@ func finish(t *Thread, err uint64) bool {
 		t.RAX = -err
 	}
 	return true
-}
-
-// copyRing copies between user memory at addr and a span of the ring, and returns the bytes copied before a fault.
-//
-//go:nosplit
-func copyRing(p *PerCPU, pipe *pipes.Pipe, addr uint64, s pipes.Span, in bool) uint64 {
-	data := load(&pipe.Data)
-	left := copyUser(p, addr, data+s.Off, s.N1, in)
-	if left != 0 || s.N2 == 0 {
-		return s.N1 - left
-	}
-	return s.N1 + s.N2 - copyUser(p, addr+s.N1, data, s.N2, in)
 }
 
 // copyUser copies n bytes between user memory and kernel memory; it returns what was left at a fault.

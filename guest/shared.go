@@ -211,7 +211,17 @@ type ThreadHead struct {
 	TSCIn, TSCRun uint64
 
 	Wait Wait
+	Vec  Vec
 }
+
+// Vec is the buffer of a blocked read or write that has several parts: the user's iovecs, copied and checked.
+type Vec struct {
+	N    uint64 // parts; 0 = the buffer is Wait.Addr and Wait.Len
+	Part [VecParts]struct{ Addr, Len uint64 }
+}
+
+// VecParts is how many iovecs a readv or writev may have that ring 0 serves.
+const VecParts = 8
 
 // Wait is a thread's blocking record: what a retry needs, so that nothing is looked up again.
 type Wait struct {

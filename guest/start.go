@@ -7,7 +7,8 @@ import (
 )
 
 // onStart is where a vCPU begins. vCPU 0 first tries what a bad build would break: a copy that faults at its first
-// byte, the answer of the fault fix-up, and a copy that works. Any difference ends in a report instead of NoteStarted.
+// byte, the answer of the fault fix-up, and copies that work, of each size that has code of its own. Any difference
+// ends in a report instead of NoteStarted.
 //
 //go:nosplit
 func onStart(p *PerCPU, _ *Thread) {
@@ -41,7 +42,28 @@ func selfTest(p *PerCPU) uint64 {
 	if v, fault := p.LoadUser(word); v != p.Self || fault != 0 {
 		return 5
 	}
+	for n := uint64(1); n <= 16; n++ {
+		p.TimeSpec = [2]uint64{}
+		buf := unsafe.Pointer(&p.TimeSpec)
+		if p.Copy(buf, at(selfTestAddr), n) != n || p.Copy(at(selfTestAddr), buf, n) != n {
+			return 6
+		}
+		if p.Copy(buf, unsafe.Pointer(&p.Self), n) != 0 || p.TimeSpec[0] != p.Self&lowBytes(n) ||
+			p.TimeSpec[1] != p.KStack&lowBytes(max(n, 8)-8) {
+			return 7
+		}
+	}
 	return 0
+}
+
+// lowBytes masks the first n bytes of a word.
+//
+//go:nosplit
+func lowBytes(n uint64) uint64 {
+	if n >= 8 {
+		return ^uint64(0)
+	}
+	return 1<<(n*8&63) - 1
 }
 
 // selfTestAddr is a user address; the kernel's address space maps none.
