@@ -174,7 +174,7 @@ func (v *vm) set(r *Ref, events uint32, data uint64) {
 	r.Set(events|pipes.POLLERR|pipes.POLLHUP, data)
 	p := &proc{vm: v, walk: new(uint64)}
 	it := r.item()
-	if p.readiness(it, uint64(events))&uint64(events) != 0 {
+	if p.readiness(it)&uint64(events) != 0 && !r.Marked() {
 		th, heard, _ := r.Tell(0)
 		v.wake(th)
 		if heard {
@@ -202,7 +202,7 @@ func (p *proc) obey(o *object, w pipes.Wake) {
 }
 
 // readiness asks the object of an item.
-func (p *proc) readiness(it *Item, want uint64) uint64 {
+func (p *proc) readiness(it *Item) uint64 {
 	if it.Kind == abi.FileEventFD {
 		return counterAt(it.Obj).Readiness()
 	}
@@ -254,7 +254,7 @@ func (p *proc) collect(e *Instance, room int) []event {
 			continue
 		}
 	ask:
-		bits := p.readiness(c.Item(ch), Events(c.Want)) & Events(c.Want)
+		bits := p.readiness(c.Item(ch)) & Events(c.Want)
 		if bits == 0 {
 			if c.Miss(e, ch) {
 				goto ask

@@ -176,7 +176,11 @@ func (r *Ref) Ends(events uint64) bool {
 	return lastToHear(atomic.LoadUint64(&r.item().Want), events)
 }
 
-// Set changes what is wanted. The caller then looks whether the object has it, and calls Mark.
+// Marked reports whether the item's bit is set: then a modification is no event for those who wait (ep_modify). A
+// collector that is about to clear the bit finds that the item has changed, and puts it back.
+func (r *Ref) Marked() bool { return atomic.LoadUint64(&r.c.head().Ready)>>r.at.i&1 != 0 }
+
+// Set changes what is wanted. The caller then looks whether the object has it, and calls Tell unless it is Marked.
 func (r *Ref) Set(events uint32, data uint64) {
 	it := r.item()
 	v := r.bump(0)

@@ -1,10 +1,17 @@
 package pipes
 
-import "testing"
+import (
+	"testing"
+
+	"culvert/pipes/tso"
+)
+
+// program is code of this model under construction.
+type program struct{ tso.Program }
 
 // The words of the model. One word of a wait set stands for all of them. Thread i is bit i, and waits in State+i.
 const (
-	head word = iota
+	head tso.Word = iota
 	tail
 	readLock
 	writers // open writers
@@ -36,69 +43,69 @@ type mutant string
 
 // wake makes thread i ready (i is in a register's value n-1 order, so the code is written out for each thread).
 func (p *program) wake(m mutant, r int, threads int) {
-	done := newLabel()
+	done := tso.NewLabel()
 	for i := 0; i < threads; i++ {
-		next, again := newLabel(), newLabel()
-		p.jumpNe(r, uint8(1)<<i, next)
-		p.at(again)
-		p.cas(3, state0+word(i), blocked, run)
-		p.jumpEq(3, 1, done)
+		next, again := tso.NewLabel(), tso.NewLabel()
+		p.JumpNe(r, uint8(1)<<i, next)
+		p.At(again)
+		p.CAS(3, state0+tso.Word(i), blocked, run)
+		p.JumpEq(3, 1, done)
 		if m != "no WOKEN" {
-			p.cas(3, state0+word(i), run, woken)
-			p.jumpEq(3, 1, done)
+			p.CAS(3, state0+tso.Word(i), run, woken)
+			p.JumpEq(3, 1, done)
 		}
 		if m != "no WOKEN" && m != "wake tries once" {
-			p.load(3, state0+word(i))
-			p.jumpNe(3, woken, again) // it blocked in between
+			p.Load(3, state0+tso.Word(i))
+			p.JumpNe(3, woken, again) // it blocked in between
 		}
-		p.jump(done)
-		p.at(next)
+		p.Jump(done)
+		p.At(next)
 	}
-	p.at(done)
+	p.At(done)
 }
 
 // take is WaitSet.Take and the wake of whom it took.
 func (p *program) take(m mutant, threads int) {
-	again, found, done := newLabel(), newLabel(), newLabel()
-	p.at(again)
-	p.load(0, sum)
-	p.jumpEq(0, 0, done)
-	p.load(1, set)
-	p.jumpNe(1, 0, found)
-	p.rmw(0, sum, func(uint8) uint8 { return 0 })
+	again, found, done := tso.NewLabel(), tso.NewLabel(), tso.NewLabel()
+	p.At(again)
+	p.Load(0, sum)
+	p.JumpEq(0, 0, done)
+	p.Load(1, set)
+	p.JumpNe(1, 0, found)
+	p.RMW(0, sum, func(uint8) uint8 { return 0 })
 	if m == "summary: no second look" {
-		p.jump(again)
+		p.Jump(again)
 	}
-	p.load(1, set)
-	p.jumpEq(1, 0, again)
-	p.rmw(0, sum, func(uint8) uint8 { return 1 })
+	p.Load(1, set)
+	p.JumpEq(1, 0, again)
+	p.RMW(0, sum, func(uint8) uint8 { return 1 })
 	if m == "summary: put back, not taken" {
-		p.jump(done)
+		p.Jump(done)
 	}
-	p.at(found)
-	p.set(1, func(r []uint8) uint8 { return r[1] & -r[1] })
-	p.lock(func(w *world, t int) bool {
-		w.reg[t][0] = w.mem[set] & w.reg[t][1]
-		w.mem[set] &^= w.reg[t][1]
+	p.At(found)
+	p.Set(1, func(r []uint8) uint8 { return r[1] & -r[1] })
+	p.Lock(func(w *tso.World, t int) bool {
+		w.Reg[t][0] = w.Mem[set] & w.Reg[t][1]
+		w.Mem[set] &^= w.Reg[t][1]
 		return true
 	})
-	p.jumpEq(0, 0, again)
+	p.JumpEq(0, 0, again)
 	p.wake(m, 1, threads)
-	p.at(done)
+	p.At(done)
 }
 
 // takeAll is TakeWord and the wake of all whom it took.
 func (p *program) takeAll(m mutant, threads int) {
 	if m != "sweep: word before summary" {
-		p.rmw(1, sum, func(uint8) uint8 { return 0 })
+		p.RMW(1, sum, func(uint8) uint8 { return 0 })
 	}
-	p.rmw(2, set, func(uint8) uint8 { return 0 })
+	p.RMW(2, set, func(uint8) uint8 { return 0 })
 	if m == "sweep: word before summary" {
-		p.rmw(1, sum, func(uint8) uint8 { return 0 })
+		p.RMW(1, sum, func(uint8) uint8 { return 0 })
 	}
 	for i := 0; i < threads; i++ {
 		bit := uint8(1) << i
-		p.set(1, func(r []uint8) uint8 { return r[2] & bit })
+		p.Set(1, func(r []uint8) uint8 { return r[2] & bit })
 		p.wake(m, 1, threads)
 	}
 }
@@ -107,54 +114,54 @@ func (p *program) takeAll(m mutant, threads int) {
 func (p *program) join(m mutant, i int) {
 	bit := uint8(1) << i
 	if m == "join: summary first" {
-		p.rmw(0, sum, func(uint8) uint8 { return 1 })
+		p.RMW(0, sum, func(uint8) uint8 { return 1 })
 	}
 	if m == "join: plain OR" {
-		p.load(0, set)
-		p.store(set, func(r []uint8) uint8 { return r[0] | bit })
-		p.store(sum, value(1))
+		p.Load(0, set)
+		p.Store(set, func(r []uint8) uint8 { return r[0] | bit })
+		p.Store(sum, tso.Value(1))
 		return
 	}
-	p.rmw(0, set, func(old uint8) uint8 { return old | bit })
+	p.RMW(0, set, func(old uint8) uint8 { return old | bit })
 	if m != "join: summary first" {
-		p.rmw(0, sum, func(uint8) uint8 { return 1 })
+		p.RMW(0, sum, func(uint8) uint8 { return 1 })
 	}
 }
 
 // leave is WaitSet.Leave; register 0 is 0 if a waker had taken the bit.
 func (p *program) leave(m mutant, i int) {
 	bit := uint8(1) << i
-	p.lock(func(w *world, t int) bool {
-		w.reg[t][0] = w.mem[set] & bit
-		w.mem[set] &^= bit
+	p.Lock(func(w *tso.World, t int) bool {
+		w.Reg[t][0] = w.Mem[set] & bit
+		w.Mem[set] &^= bit
 		return true
 	})
 	if m == "leave clears the summary" {
-		out := newLabel()
-		p.load(1, set)
-		p.jumpNe(1, 0, out)
-		p.rmw(1, sum, func(uint8) uint8 { return 0 })
-		p.load(1, set)
-		p.jumpEq(1, 0, out)
-		p.rmw(1, sum, func(uint8) uint8 { return 1 })
-		p.at(out)
+		out := tso.NewLabel()
+		p.Load(1, set)
+		p.JumpNe(1, 0, out)
+		p.RMW(1, sum, func(uint8) uint8 { return 0 })
+		p.Load(1, set)
+		p.JumpEq(1, 0, out)
+		p.RMW(1, sum, func(uint8) uint8 { return 1 })
+		p.At(out)
 	}
 }
 
 // pass is PassRead.
 func (p *program) pass(m mutant, threads int) {
-	none := newLabel()
+	none := tso.NewLabel()
 	p.queued(1)
-	p.jumpEq(1, 0, none)
+	p.JumpEq(1, 0, none)
 	p.take(m, threads)
-	p.at(none)
+	p.At(none)
 }
 
 // queued loads the number of bytes in the pipe.
 func (p *program) queued(r int) {
-	p.load(r, head)
-	p.load(2, tail)
-	p.set(r, func(rs []uint8) uint8 { return rs[2] - rs[r] })
+	p.Load(r, head)
+	p.Load(2, tail)
+	p.Set(r, func(rs []uint8) uint8 { return rs[2] - rs[r] })
 }
 
 // reader is thread i of `threads`: it reads one byte, or finds EOF, where it asserts that want bytes were read. A
@@ -166,120 +173,120 @@ type reader struct {
 }
 
 func (p *program) reader(m mutant, o reader) {
-	me := state0 + word(o.thread)
-	retry, empty, take, gone, sleep, out, end := newLabel(), newLabel(), newLabel(), newLabel(), newLabel(), newLabel(), newLabel()
-	p.at(retry)
+	me := state0 + tso.Word(o.thread)
+	retry, empty, take, gone, sleep, out, end := tso.NewLabel(), tso.NewLabel(), tso.NewLabel(), tso.NewLabel(), tso.NewLabel(), tso.NewLabel(), tso.NewLabel()
+	p.At(retry)
 	if m != "restart: no leave" {
 		p.leave(m, o.thread)
 	}
-	p.acquire(readLock)
+	p.Acquire(readLock)
 	p.queued(1)
-	p.jumpNe(1, 0, take)
-	p.load(1, writers)
-	p.jumpNe(1, 0, empty)
+	p.JumpNe(1, 0, take)
+	p.Load(1, writers)
+	p.JumpNe(1, 0, empty)
 	if m != "EOF: no second look at Tail" {
 		p.queued(1)
-		p.jumpNe(1, 0, take)
+		p.JumpNe(1, 0, take)
 	}
-	p.xchg(readLock, value(0))
+	p.Xchg(readLock, tso.Value(0))
 	if o.untilEOF != 0 {
-		p.assert("EOF before the last byte", func(w *world, t int) bool { return w.mem[head] == o.untilEOF })
+		p.Assert("EOF before the last byte", func(w *tso.World, t int) bool { return w.Mem[head] == o.untilEOF })
 	}
-	p.jump(end)
+	p.Jump(end)
 
-	p.at(take) // one byte, then EndRead
-	p.load(1, head)
-	p.xchg(head, plus(1, 1))
-	p.xchg(readLock, value(0))
-	p.load(0, tail)
-	p.set(0, func(r []uint8) uint8 { return r[0] - r[1] - 1 })
-	p.jumpEq(0, 0, out)
+	p.At(take) // one byte, then EndRead
+	p.Load(1, head)
+	p.Xchg(head, tso.Plus(1, 1))
+	p.Xchg(readLock, tso.Value(0))
+	p.Load(0, tail)
+	p.Set(0, func(r []uint8) uint8 { return r[0] - r[1] - 1 })
+	p.JumpEq(0, 0, out)
 	if m != "read: no passing on" {
 		p.take(m, o.threads)
 	}
-	p.at(out)
+	p.At(out)
 	if o.untilEOF != 0 {
-		p.jump(retry)
+		p.Jump(retry)
 	}
-	p.jump(end)
+	p.Jump(end)
 
-	p.at(empty)
-	p.xchg(readLock, value(0))
+	p.At(empty)
+	p.Xchg(readLock, tso.Value(0))
 	p.join(m, o.thread)
 	if m != "sleep: no second look" {
 		p.queued(1)
-		p.jumpNe(1, 0, retry)
+		p.JumpNe(1, 0, retry)
 		if m != "sleep: no look at Writers" {
-			p.load(1, writers)
-			p.jumpEq(1, 0, retry)
+			p.Load(1, writers)
+			p.JumpEq(1, 0, retry)
 		}
 	}
 	if m == "sleep: plain store" {
-		p.store(me, value(blocked))
-		p.jump(sleep)
+		p.Store(me, tso.Value(blocked))
+		p.Jump(sleep)
 	}
-	p.cas(0, me, run, blocked)
-	p.jumpEq(0, 1, sleep)
-	p.xchg(me, value(run)) // WOKEN
-	p.jump(retry)
-	p.at(sleep)
+	p.CAS(0, me, run, blocked)
+	p.JumpEq(0, 1, sleep)
+	p.Xchg(me, tso.Value(run)) // WOKEN
+	p.Jump(retry)
+	p.At(sleep)
 	if o.timeout {
-		p.mayJump(gone)
+		p.MayJump(gone)
 	}
-	p.awaitNot(me, blocked) // ready: RUN, or WOKEN if a slow waker came after the first
-	p.jump(retry)
+	p.AwaitNot(me, blocked) // ready: RUN, or WOKEN if a slow waker came after the first
+	p.Jump(retry)
 
-	p.at(gone) // the shim claims the thread; a waker may have been faster
-	p.cas(0, me, blocked, run)
-	p.jumpEq(0, 0, retry)
+	p.At(gone) // the shim claims the thread; a waker may have been faster
+	p.CAS(0, me, blocked, run)
+	p.JumpEq(0, 0, retry)
 	if m != "time-out: no leave" {
 		p.leave(m, o.thread)
-		p.jumpNe(0, 0, end)
+		p.JumpNe(0, 0, end)
 		if m != "time-out: no passing on" {
 			p.pass(m, o.threads)
 		}
 	}
-	p.at(end)
+	p.At(end)
 }
 
 // poller is a thread that waits until there is a byte, and leaves it.
 func (p *program) poller(m mutant, i int) {
-	me := state0 + word(i)
-	again, sleep, end := newLabel(), newLabel(), newLabel()
-	p.at(again)
+	me := state0 + tso.Word(i)
+	again, sleep, end := tso.NewLabel(), tso.NewLabel(), tso.NewLabel()
+	p.At(again)
 	p.leave(m, i)
 	p.join(m, i)
 	if m != "sleep: no second look" {
 		p.queued(1)
-		p.jumpNe(1, 0, end)
+		p.JumpNe(1, 0, end)
 	}
-	p.cas(0, me, run, blocked)
-	p.jumpEq(0, 1, sleep)
-	p.xchg(me, value(run))
+	p.CAS(0, me, run, blocked)
+	p.JumpEq(0, 1, sleep)
+	p.Xchg(me, tso.Value(run))
 	p.queued(1)
-	p.jumpNe(1, 0, end)
-	p.jump(again)
-	p.at(sleep)
-	p.awaitNot(me, blocked)
+	p.JumpNe(1, 0, end)
+	p.Jump(again)
+	p.At(sleep)
+	p.AwaitNot(me, blocked)
 	p.queued(1)
-	p.jumpEq(1, 0, again)
-	p.at(end)
+	p.JumpEq(1, 0, again)
+	p.At(end)
 	p.leave(m, i)
 }
 
 // writer publishes n bytes, EndWrite. With close it is the last writer and goes.
 func (p *program) writer(m mutant, n uint8, close bool, threads int) {
-	store := p.xchg
+	store := p.Xchg
 	if m == "write: no fence" {
-		store = p.store
+		store = p.Store
 	}
-	p.load(1, tail)
+	p.Load(1, tail)
 	if m == "write: looks before it publishes" {
 		p.take(m, threads)
-		store(tail, value(n))
+		store(tail, tso.Value(n))
 	} else {
-		store(tail, plus(1, n))
-		store(writeLock, value(0))
+		store(tail, tso.Plus(1, n))
+		store(writeLock, tso.Value(0))
 		p.take(m, threads)
 	}
 	if !close {
@@ -288,7 +295,7 @@ func (p *program) writer(m mutant, n uint8, close bool, threads int) {
 	if m == "close: wakes first" {
 		p.takeAll(m, threads)
 	}
-	p.rmw(0, writers, func(old uint8) uint8 { return old - 1 })
+	p.RMW(0, writers, func(old uint8) uint8 { return old - 1 })
 	if m == "close: wakes one" {
 		p.take(m, threads)
 	} else if m != "close: wakes first" {
@@ -297,21 +304,22 @@ func (p *program) writer(m mutant, n uint8, close bool, threads int) {
 }
 
 // writeLock is a word of its own only to be stored.
-const writeLock = maxWords - 1
+const writeLock = tso.MaxWords - 1
 
 // scenario is a cast of programs, and what must not be left out of them.
 type scenario struct {
 	name    string
-	cast    func(m mutant) []*program
-	start   func(w *world)
+	cast    func(m mutant) []*tso.Program
+	start   func(w *tso.World)
 	mutants []mutant
 }
 
-func build(fs ...func(p *program)) []*program {
-	ps := make([]*program, len(fs))
+func build(fs ...func(p *program)) []*tso.Program {
+	ps := make([]*tso.Program, len(fs))
 	for i, f := range fs {
-		ps[i] = new(program)
-		f(ps[i])
+		p := new(program)
+		f(p)
+		ps[i] = &p.Program
 	}
 	return ps
 }
@@ -320,7 +328,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{
 			name: "one reader sleeps, one byte comes",
-			cast: func(m mutant) []*program {
+			cast: func(m mutant) []*tso.Program {
 				return build(
 					func(p *program) { p.reader(m, reader{thread: 0, threads: 1}) },
 					func(p *program) { p.writer(m, 1, false, 1) })
@@ -330,7 +338,7 @@ func scenarios() []scenario {
 		},
 		{
 			name: "two readers, two bytes in one write",
-			cast: func(m mutant) []*program {
+			cast: func(m mutant) []*tso.Program {
 				return build(
 					func(p *program) { p.reader(m, reader{thread: 0, threads: 2}) },
 					func(p *program) { p.reader(m, reader{thread: 1, threads: 2}) },
@@ -341,8 +349,8 @@ func scenarios() []scenario {
 		{
 			// Processor 0 wakes somebody for a reason of its own, and meets a summary bit without a thread.
 			name:  "a stale summary bit",
-			start: func(w *world) { w.mem[sum] = 1 },
-			cast: func(m mutant) []*program {
+			start: func(w *tso.World) { w.Mem[sum] = 1 },
+			cast: func(m mutant) []*tso.Program {
 				return build(
 					func(p *program) { p.take(m, 2) },
 					func(p *program) { p.reader(m, reader{thread: 1, threads: 2}) },
@@ -353,15 +361,15 @@ func scenarios() []scenario {
 		{
 			// Processor 0 stops waiting, for a signal say.
 			name:  "leaving while another joins",
-			start: func(w *world) { w.mem[sum], w.mem[set] = 1, 1 },
-			cast: func(m mutant) []*program {
+			start: func(w *tso.World) { w.Mem[sum], w.Mem[set] = 1, 1 },
+			cast: func(m mutant) []*tso.Program {
 				return build(
 					func(p *program) {
-						end := newLabel()
+						end := tso.NewLabel()
 						p.leave(m, 0)
-						p.jumpNe(0, 0, end)
+						p.JumpNe(0, 0, end)
 						p.pass(m, 2)
-						p.at(end)
+						p.At(end)
 					},
 					func(p *program) { p.reader(m, reader{thread: 1, threads: 2}) },
 					func(p *program) { p.writer(m, 1, false, 2) })
@@ -371,25 +379,25 @@ func scenarios() []scenario {
 		{
 			// Processor 0 wakes all for a reason of its own.
 			name:  "two wake all pollers",
-			start: func(w *world) { w.mem[sum] = 1 },
-			cast: func(m mutant) []*program {
+			start: func(w *tso.World) { w.Mem[sum] = 1 },
+			cast: func(m mutant) []*tso.Program {
 				all := func(p *program) {
-					end := newLabel()
-					p.load(0, sum)
-					p.jumpEq(0, 0, end)
+					end := tso.NewLabel()
+					p.Load(0, sum)
+					p.JumpEq(0, 0, end)
 					p.takeAll(m, 2)
-					p.at(end)
+					p.At(end)
 				}
 				return build(
 					func(p *program) { all(p); all(p) },
 					func(p *program) { p.poller(m, 1) },
-					func(p *program) { p.xchg(tail, value(1)); all(p) })
+					func(p *program) { p.Xchg(tail, tso.Value(1)); all(p) })
 			},
 			mutants: []mutant{"sweep: word before summary", "sleep: no second look"},
 		},
 		{
 			name: "a reader times out, another takes the byte",
-			cast: func(m mutant) []*program {
+			cast: func(m mutant) []*tso.Program {
 				return build(
 					func(p *program) { p.reader(m, reader{thread: 0, threads: 2, timeout: true}) },
 					func(p *program) { p.reader(m, reader{thread: 1, threads: 2}) },
@@ -399,7 +407,7 @@ func scenarios() []scenario {
 		},
 		{
 			name: "the last writer writes and goes",
-			cast: func(m mutant) []*program {
+			cast: func(m mutant) []*tso.Program {
 				return build(
 					func(p *program) { p.reader(m, reader{thread: 0, threads: 2, untilEOF: 1}) },
 					func(p *program) { p.reader(m, reader{thread: 1, threads: 2, untilEOF: 1}) },
@@ -408,117 +416,117 @@ func scenarios() []scenario {
 			mutants: []mutant{"close: wakes first", "close: wakes one", "sleep: no look at Writers",
 				"EOF: no second look at Tail"},
 		},
-		{name: "a slot is closed and used again", cast: reuse, start: func(w *world) { w.mem[gen], w.mem[ref], w.mem[fd] = 1, 1, 1 },
+		{name: "a slot is closed and used again", cast: reuse, start: func(w *tso.World) { w.Mem[gen], w.Mem[ref], w.Mem[fd] = 1, 1, 1 },
 			mutants: []mutant{"reuse: no reference", "reuse: no second look at the descriptor"}},
 		{name: "registers are saved before another processor runs the thread", cast: registers,
-			start:   func(w *world) { w.mem[onCPU] = 1 },
+			start:   func(w *tso.World) { w.Mem[onCPU] = 1 },
 			mutants: []mutant{"switch: no look at OnCPU", "switch: OnCPU clear too early", "switch: blocked before saved"}},
 	}
 }
 
 // reuse: thread 0 reads from descriptor fd, which names the pipe slot. Another thread closes it, which drops the last
 // reference, makes the slot a new pipe (gen 2) and writes a byte to it for thread 1.
-func reuse(m mutant) []*program {
+func reuse(m mutant) []*tso.Program {
 	return build(
 		func(p *program) {
-			sleep, drop, end := newLabel(), newLabel(), newLabel()
-			p.load(2, fd)
-			p.jumpEq(2, 0, end) // EBADF
+			sleep, drop, end := tso.NewLabel(), tso.NewLabel(), tso.NewLabel()
+			p.Load(2, fd)
+			p.JumpEq(2, 0, end) // EBADF
 			if m != "reuse: no reference" {
-				p.rmw(0, ref, func(old uint8) uint8 { // unless it is 0
+				p.RMW(0, ref, func(old uint8) uint8 { // unless it is 0
 					if old == 0 {
 						return 0
 					}
 					return old + 1
 				})
-				p.jumpEq(0, 0, end)
+				p.JumpEq(0, 0, end)
 				if m != "reuse: no second look at the descriptor" {
-					p.load(2, fd)
-					p.jumpEq(2, 0, drop)
+					p.Load(2, fd)
+					p.JumpEq(2, 0, drop)
 				}
 			}
 			if m != "reuse: no reference" {
-				p.assert("read another pipe than the descriptor's", func(w *world, t int) bool { return w.mem[gen] == 1 })
+				p.Assert("read another pipe than the descriptor's", func(w *tso.World, t int) bool { return w.Mem[gen] == 1 })
 			}
 			p.join(m, 0)
-			p.load(1, writers) // 0 in the old pipe once it is closed, or the pipe is another
-			p.jumpEq(1, 0, sleep)
-			p.load(1, gen)
-			p.jumpNe(1, 1, sleep)
-			p.cas(0, state0, run, blocked)
-			p.jumpEq(0, 0, sleep)
-			p.awaitNot(state0, blocked)
-			p.at(sleep)
+			p.Load(1, writers) // 0 in the old pipe once it is closed, or the pipe is another
+			p.JumpEq(1, 0, sleep)
+			p.Load(1, gen)
+			p.JumpNe(1, 1, sleep)
+			p.CAS(0, state0, run, blocked)
+			p.JumpEq(0, 0, sleep)
+			p.AwaitNot(state0, blocked)
+			p.At(sleep)
 			p.leave(m, 0)
-			p.at(drop)
+			p.At(drop)
 			if m != "reuse: no reference" {
-				p.rmw(0, ref, func(old uint8) uint8 { return old - 1 })
+				p.RMW(0, ref, func(old uint8) uint8 { return old - 1 })
 			}
-			p.at(end)
+			p.At(end)
 		},
 		func(p *program) {
-			p.xchg(fd, value(0))
-			p.rmw(0, writers, func(uint8) uint8 { return 0 })
+			p.Xchg(fd, tso.Value(0))
+			p.RMW(0, writers, func(uint8) uint8 { return 0 })
 			p.takeAll(m, 1)
-			p.rmw(0, ref, func(old uint8) uint8 { return old - 1 })
-			p.await(ref, 0) // the slot is free: use it again
-			p.xchg(sum, value(0))
-			p.xchg(set, value(0))
-			p.xchg(writers, value(1))
-			p.xchg(ref, value(1))
-			p.xchg(gen, value(2))
+			p.RMW(0, ref, func(old uint8) uint8 { return old - 1 })
+			p.Await(ref, 0) // the slot is free: use it again
+			p.Xchg(sum, tso.Value(0))
+			p.Xchg(set, tso.Value(0))
+			p.Xchg(writers, tso.Value(1))
+			p.Xchg(ref, tso.Value(1))
+			p.Xchg(gen, tso.Value(2))
 			p.writer(m, 1, false, 2)
 		},
 		func(p *program) {
-			p.await(gen, 2)
+			p.Await(gen, 2)
 			p.reader(m, reader{thread: 1, threads: 2})
 		})
 }
 
 // registers: processor 0 runs thread 0, which blocks; processor 1 writes, wakes the thread and runs it. The general
 // registers are saved before the state says BLOCKED, the FPU's while it is being switched out; OnCPU is cleared last.
-func registers(m mutant) []*program {
+func registers(m mutant) []*tso.Program {
 	return build(
 		func(p *program) {
-			woke, out := newLabel(), newLabel()
+			woke, out := tso.NewLabel(), tso.NewLabel()
 			if m != "switch: blocked before saved" {
-				p.store(gpr, value(1))
+				p.Store(gpr, tso.Value(1))
 			}
 			p.join(m, 0)
-			p.load(1, tail)
-			p.jumpNe(1, 0, out)
-			p.cas(0, state0, run, blocked)
-			p.jumpEq(0, 0, woke)
+			p.Load(1, tail)
+			p.JumpNe(1, 0, out)
+			p.CAS(0, state0, run, blocked)
+			p.JumpEq(0, 0, woke)
 			if m == "switch: blocked before saved" {
-				p.xchg(onCPU, value(0))
-				p.store(gpr, value(1))
+				p.Xchg(onCPU, tso.Value(0))
+				p.Store(gpr, tso.Value(1))
 			}
 			if m == "switch: OnCPU clear too early" {
-				p.xchg(onCPU, value(0))
+				p.Xchg(onCPU, tso.Value(0))
 			}
-			p.store(fpu, value(1))
-			p.xchg(onCPU, value(0))
-			p.jump(out)
-			p.at(woke) // goes on here: nobody else may run it
-			p.xchg(state0, value(run))
-			p.at(out)
+			p.Store(fpu, tso.Value(1))
+			p.Xchg(onCPU, tso.Value(0))
+			p.Jump(out)
+			p.At(woke) // goes on here: nobody else may run it
+			p.Xchg(state0, tso.Value(run))
+			p.At(out)
 		},
 		func(p *program) {
-			end, busy := newLabel(), newLabel()
-			p.xchg(tail, value(1))
-			p.rmw(2, set, func(uint8) uint8 { return 0 })
-			p.jumpEq(2, 0, end)
-			p.cas(0, state0, blocked, run)
-			p.jumpEq(0, 0, end) // it is not asleep: WOKEN, as in wake
-			p.xchg(ready, value(1))
-			p.at(busy)
+			end, busy := tso.NewLabel(), tso.NewLabel()
+			p.Xchg(tail, tso.Value(1))
+			p.RMW(2, set, func(uint8) uint8 { return 0 })
+			p.JumpEq(2, 0, end)
+			p.CAS(0, state0, blocked, run)
+			p.JumpEq(0, 0, end) // it is not asleep: WOKEN, as in wake
+			p.Xchg(ready, tso.Value(1))
+			p.At(busy)
 			if m != "switch: no look at OnCPU" {
-				p.await(onCPU, 0)
+				p.Await(onCPU, 0)
 			}
-			p.assert("runs with registers that were not saved", func(w *world, t int) bool {
-				return w.mem[gpr] == 1 && w.mem[fpu] == 1
+			p.Assert("runs with registers that were not saved", func(w *tso.World, t int) bool {
+				return w.Mem[gpr] == 1 && w.Mem[fpu] == 1
 			})
-			p.at(end)
+			p.At(end)
 		})
 }
 
@@ -526,22 +534,22 @@ func registers(m mutant) []*program {
 func TestExplore(t *testing.T) {
 	const limit = 4 << 20
 	for _, s := range scenarios() {
-		var w world
-		w.mem[writers] = 1
-		for i := word(0); i < 3; i++ {
-			w.mem[state0+i] = run
+		var w tso.World
+		w.Mem[writers] = 1
+		for i := tso.Word(0); i < 3; i++ {
+			w.Mem[state0+i] = run
 		}
 		if s.start != nil {
 			s.start(&w)
 		}
 		t.Run(s.name, func(t *testing.T) {
-			n, err := explore(w, s.cast(""), limit)
+			n, err := tso.Explore(w, s.cast(""), limit)
 			if err != nil {
 				t.Errorf("after %d states: %v", n, err)
 			}
 			t.Logf("%d states", n)
 			for _, m := range s.mutants {
-				n, err := explore(w, s.cast(m), limit)
+				n, err := tso.Explore(w, s.cast(m), limit)
 				if err == nil {
 					t.Errorf("%q is not noticed in %d states", m, n)
 				} else {

@@ -255,7 +255,7 @@ func (ep *epollFile) insert(key epollKey, events uint32, data uint64) error {
 // modify changes an interest, which may be ready at once (ep_modify).
 func (it *epollItem) modify(events uint32, data uint64) {
 	it.ref.Set(events, data)
-	if it.pollDepth(1) != 0 {
+	if it.pollDepth(1) != 0 && !it.ref.Marked() {
 		it.notify(0)
 	}
 }

@@ -21,6 +21,8 @@ type rule struct {
 var rules = []rule{
 	{"shim/abi", nil,
 		"it has constants and layouts only, which ring 0 and all host packages share"},
+	{"pipes/tso", nil,
+		"it explores protocols, whosever they are"},
 	{"pipes/...", []string{"shim/abi", "pipes/..."},
 		"a pipe knows no descriptor, no system call and no VM, so that it runs in ring 0 and in a plain test"},
 	{"epoll/...", []string{"shim/abi", "pipes", "epoll/..."},
@@ -50,7 +52,7 @@ var rules = []rule{
 const gokvm = "github.com/bobuhiro11/gokvm"
 
 // onlyInTests may be imported by any package's tests.
-var onlyInTests = []string{"vmm/leakcheck", "guest/ringcheck"}
+var onlyInTests = []string{"vmm/leakcheck", "guest/ringcheck", "pipes/tso"}
 
 func matches(pattern, name string) bool {
 	prefix, below := strings.CutSuffix(pattern, "/...")
