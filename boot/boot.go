@@ -43,6 +43,7 @@ type Layout struct {
 	Threads    abi.GPA
 	NumThreads int
 	Refs       abi.GPA
+	Futexes    abi.GPA
 	FirstFree  abi.GPA
 }
 
@@ -125,6 +126,7 @@ func (b *build) structures() {
 	l.Threads = b.alloc(l.NumThreads * abi.ThreadSize)
 	l.Files = b.alloc(l.NumFiles * fileSize)
 	l.Refs = b.alloc(ram / abi.PageSize * 4)
+	l.Futexes = b.alloc(int(guest.FutexBytes))
 }
 
 // alloc takes pages of RAM, which are zero.

@@ -29,6 +29,7 @@ func (b *build) fill() {
 	vm.Threads, vm.NumThreads = gva(l.Threads), uint64(l.NumThreads)
 	vm.Files, vm.NumFiles = gva(l.Files), uint64(l.NumFiles)
 	vm.Refs, vm.NumFrames = gva(l.Refs), uint64(len(ram)/abi.PageSize)
+	vm.Futexes = gva(l.Futexes)
 	vm.KernelCR3 = uint64(l.KernelCR3)
 	vm.Fast = gva(l.FastTable)
 	for nr, addr := range b.cfg.Fast {

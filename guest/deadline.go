@@ -31,6 +31,17 @@ func afterTimespec(p *PerCPU, addr uint64) (deadline uint64, ok bool) {
 	if addr == 0 {
 		return Forever, true
 	}
+	ns, ok := readTimespec(p, addr)
+	if !ok {
+		return 0, false
+	}
+	return after(p, ns)
+}
+
+// readTimespec is a struct timespec in user memory, in ns.
+//
+//go:nosplit
+func readTimespec(p *PerCPU, addr uint64) (ns uint64, ok bool) {
 	if addr >= uint64(abi.UserEnd)-16 || p.Copy(unsafe.Pointer(&p.TimeSpec), at(addr), 16) != 0 {
 		return 0, false
 	}
@@ -38,7 +49,7 @@ func afterTimespec(p *PerCPU, addr uint64) (deadline uint64, ok bool) {
 	if sec >= maxSec || ns >= nsPerSec {
 		return 0, false
 	}
-	return after(p, sec*nsPerSec+ns)
+	return sec*nsPerSec + ns, true
 }
 
 // maxSec bounds the time-outs that are served here, in seconds: 34 years.

@@ -61,6 +61,6 @@
 //
 // # Locks
 //
-// Only a pipe's two locks. None is held across an exit: a copy that faults publishes what may be published, unlocks,
-// resolves the fault and goes on.
+// A pipe's two, and one per queue of futexes. None is held across an exit: a copy or load that faults publishes what
+// may be published, unlocks, resolves the fault and goes on.
 package guest

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"culvert/epoll"
+	"culvert/guest/futex"
 	"culvert/pipes"
 	"culvert/pipes/eventfd"
 	"culvert/shim/abi"
@@ -114,6 +115,7 @@ func FastCalls() map[int]uintptr {
 		abi.SYS_GETGID:        codePC(sysGetgid),
 		abi.SYS_GETEGID:       codePC(sysGetegid),
 		abi.SYS_SCHED_YIELD:   codePC(sysSchedYield),
+		abi.SYS_FUTEX:         codePC(sysFutex),
 		abi.SYS_CLOCK_GETTIME: codePC(sysClockGettime),
 		abi.SYS_EPOLL_WAIT:    codePC(sysEpollWait),
 		abi.SYS_EPOLL_PWAIT:   codePC(sysEpollPwait),
@@ -247,5 +249,6 @@ func funcAt(pc uintptr) (pkg, file string, ok bool) {
 func textSeeds() []uintptr {
 	return []uintptr{
 		codePC(onSyscall), codePC((*pipes.Pipe).BeginRead), codePC((*eventfd.EventFD).Read), codePC((*epoll.Pass).Next),
+		codePC((*futex.Table).Leave),
 	}
 }

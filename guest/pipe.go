@@ -87,6 +87,9 @@ func retry(p *PerCPU, t *Thread) bool {
 	if w.Kind == abi.WaitPoll {
 		return pollRetry(p, t)
 	}
+	if w.Kind == abi.WaitFutex {
+		return futexRetry(p, t)
+	}
 	f := fileAt(p.VM, w.File)
 	done := false
 	if w.Kind == abi.WaitRead {
@@ -118,6 +121,10 @@ func leaveWaits(p *PerCPU, t *Thread) {
 	kind := t.Wait.Kind
 	if kind == abi.WaitPoll {
 		pollLeave(p, t)
+		return
+	}
+	if kind == abi.WaitFutex {
+		futexLeave(p, t)
 		return
 	}
 	f := fileAt(p.VM, t.Wait.File)

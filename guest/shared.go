@@ -27,6 +27,7 @@ type VM struct {
 	Files      uint64 // GVA of the open-file table; constant
 	NumFiles   uint64 // entries in it; constant
 	KernelCR3  uint64 // an address space without a user half; constant
+	Futexes    uint64 // GVA of the futex.Table; constant
 	Fast       uint64 // GVA of the fast-path table: abi.NumSyscalls code addresses, 0 = forward; constant
 
 	// Clock: nanoseconds = Base + (TSC-TSCBase)*Mult>>Shift while Stable is 1. Seq is odd while the host writes.
@@ -110,6 +111,8 @@ type PerCPU struct {
 	LateKick uint64
 	// TimeSpec is scratch for results on their way to user memory.
 	TimeSpec [2]uint64
+	// Barrier is stored to for the full barrier that a locked instruction is.
+	Barrier uint64
 	// Scratch of calls on epoll instances, which do not fit the stack: nothing else runs on this vCPU meanwhile.
 	Pass  epoll.Pass
 	Walk  epoll.Walk
@@ -231,7 +234,7 @@ type Wait struct {
 	Len  uint64 // bytes, or number of iovecs
 	Done uint64 // bytes moved so far
 	Aux  uint64
-	// Deadline of WaitEpoll and WaitPoll, in ns of CLOCK_MONOTONIC; 0 is not to wait at all. The host's timer stores it
+	// Deadline of WaitEpoll, WaitPoll and WaitFutex, in ns of CLOCK_MONOTONIC; 0 is not to wait at all. The host's timer stores it
 	// in Expired when it has passed.
 	Deadline, Expired uint64
 	_                 [2]uint64

@@ -30,7 +30,8 @@ func (k *Kernel) Call(vcpu int, call *guest.Call) {
 	}
 	k.serving.Store(int32(vcpu))
 	defer k.serving.Store(-1)
-	if req.Kind == abi.KindNote && (req.NR == abi.NoteRelease || req.NR == abi.NotePipe || req.NR == abi.NoteDeadline) {
+	if req.Kind == abi.KindNote && (req.NR == abi.NoteRelease || req.NR == abi.NotePipe || req.NR == abi.NoteDeadline ||
+		req.NR == abi.NoteFutex) {
 		k.objectNote(&req)
 		call.Action = abi.ActReturn
 	} else {
@@ -76,6 +77,8 @@ func (k *Kernel) objectNote(req *guest.Call) {
 		k.pipeChanged(req.Args[0])
 	case abi.NoteDeadline:
 		k.setDeadline(req.Args[0])
+	case abi.NoteFutex:
+		k.futexes.told()
 	}
 }
 

@@ -50,7 +50,8 @@ func newFileVM(t testing.TB, stdio ...*os.File) *fileVM {
 	l.Files = l.Threads + threads*abi.ThreadSize
 	l.Refs = l.Files + files*guestFileSize
 	l.KernelCR3 = l.Refs + abi.GPA(len(ram)/abi.PageSize*4)
-	l.FirstFree = l.KernelCR3 + abi.PageSize
+	l.Futexes = l.KernelCR3 + abi.PageSize
+	l.FirstFree = l.Futexes + abi.GPA(guest.FutexBytes)
 	cfg := Config{
 		Machine: &fileMachine{ram}, Layout: l, NumCPUs: 1, Program: "/bin/true", Args: []string{"true"},
 		Env: []string{"PATH=/bin"}, Namespace: root.NS,

@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"culvert/guest/futex"
 	"testing"
 	"time"
 
@@ -41,8 +42,8 @@ func TestFutexWaitWake(t *testing.T) {
 	}
 	x.wantCall(1, unix.SYS_FUTEX, word, futexWake|futexPrivate, 1)
 	b.finish(0)
-	if len(w.k.futexes) != 0 {
-		t.Errorf("%d futexes are left", len(w.k.futexes))
+	if len(w.k.futexes.waiters) != 0 {
+		t.Errorf("%d futexes are left", len(w.k.futexes.waiters))
 	}
 }
 
@@ -53,13 +54,13 @@ func TestFutexTimeouts(t *testing.T) {
 	x.finish(-int64(unix.ETIMEDOUT))
 	past := x.poke(0x200, 0, 1)
 	for _, op := range []uint64{futexWaitBitset, futexWaitBitset | futexRealtime} {
-		x.futexWait(op, word, 5, past, bitsetAny)
+		x.futexWait(op, word, 5, past, futex.BitsAny)
 		x.finish(-int64(unix.ETIMEDOUT))
 	}
 	x.wantCall(unix.EINVAL, unix.SYS_FUTEX, word, futexWait, 5, x.poke(0x200, 0, 1e9))
 	x.wantCall(unix.EINVAL, unix.SYS_FUTEX, word, futexWaitBitset, 5, 0, 0, 0)
-	if len(w.k.futexes) != 0 {
-		t.Errorf("%d futexes are left", len(w.k.futexes))
+	if len(w.k.futexes.waiters) != 0 {
+		t.Errorf("%d futexes are left", len(w.k.futexes.waiters))
 	}
 }
 

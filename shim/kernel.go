@@ -73,7 +73,7 @@ type Kernel struct {
 	lastTID              int
 	init                 *Process
 	boot                 time.Time
-	futexes              futexTable
+	futexes              futexTable // futex.go
 	hostname, domainname string
 	queuedSignals        int               // siginfos in all queues
 	unknown              map[uint64]uint64 // calls that do not exist, by number
@@ -118,7 +118,7 @@ func New(cfg Config) (*Kernel, error) {
 		slots:     make([]*Thread, cfg.Layout.NumThreads),
 		boot:      time.Now(),
 		unknown:   map[uint64]uint64{},
-		futexes:   futexTable{},
+		futexes:   newFutexTable(ram, &cfg.Layout),
 		traps:     traps(),
 		hostname:  cfg.Hostname, domainname: "(none)",
 		done: make(chan struct{}),

@@ -28,6 +28,7 @@ type Layout struct {
 	Files      abi.GPA // NumFiles entries of guest.File
 	NumFiles   int
 	Refs       abi.GPA   // one uint32 per frame of RAM
+	Futexes    abi.GPA   // futex.Table
 	Pools      []abi.GPA // guest.Pool of each vCPU
 	KernelCR3  abi.GPA   // the page table without a user half, whose upper half every space copies
 	FirstFree  abi.GPA   // frames from here to the end of RAM belong to mm

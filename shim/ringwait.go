@@ -67,7 +67,7 @@ func (k *Kernel) expire() {
 			continue
 		}
 		w := &t.slot.Wait
-		if kind := atomic.LoadUint64(&w.Kind); kind != abi.WaitEpoll && kind != abi.WaitPoll {
+		if kind := atomic.LoadUint64(&w.Kind); kind != abi.WaitEpoll && kind != abi.WaitPoll && kind != abi.WaitFutex {
 			continue
 		}
 		d := atomic.LoadUint64(&w.Deadline)
@@ -172,5 +172,19 @@ func (t *Thread) endPoll(w *guest.Wait) (uint64, error) {
 	t.restartFn = func(t *Thread, _ Args) (uint64, error) {
 		return t.poll(addr, count, deadline, false, func(n int, err error) (uint64, error) { return uint64(n), err })
 	}
+	return 0, ERESTART_RESTARTBLOCK
+}
+
+// endFutex ends a futex wait in ring 0 for a signal. A wake that came before counts for more.
+func (t *Thread) endFutex(w *guest.Wait) (uint64, error) {
+	switch {
+	case w.Done != 0:
+		return 0, nil
+	case w.Deadline == guest.Forever:
+		return 0, ERESTARTSYS
+	}
+	f := futexCall{addr: w.Addr, private: true, val: uint32(w.Len), bits: uint32(w.Aux),
+		deadline: time.Now().Add(untilMonotonic(w.Deadline))}
+	t.restartFn = func(t *Thread, _ Args) (uint64, error) { return t.futexWait(f) }
 	return 0, ERESTART_RESTARTBLOCK
 }

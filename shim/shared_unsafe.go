@@ -38,6 +38,7 @@ func checkLayout(ram []byte, l *Layout) error {
 		{"thread table", l.Threads, uint64(max(l.NumThreads, 0)) * abi.ThreadSize},
 		{"open-file table", l.Files, uint64(max(l.NumFiles, 0)) * uint64(unsafe.Sizeof(guest.File{}))},
 		{"reference counts", l.Refs, size / abi.PageSize * 4},
+		{"table of futexes", l.Futexes, uint64(guest.FutexBytes)},
 	} {
 		if area.start&abi.PageMask != 0 || uint64(area.start) > size || area.bytes > size-uint64(area.start) {
 			return fmt.Errorf("shim: the %s (%d bytes at %#x) is not page-aligned inside the %d bytes of RAM",

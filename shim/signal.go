@@ -251,6 +251,9 @@ func (t *Thread) settleRecord() {
 	case abi.WaitPoll:
 		t.setResult(t.endPoll(&w))
 		return
+	case abi.WaitFutex:
+		t.setResult(t.endFutex(&w))
+		return
 	}
 	t.setResult(0, ERESTARTSYS)
 }

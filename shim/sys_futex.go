@@ -2,9 +2,10 @@ package shim
 
 import (
 	"encoding/binary"
+	"runtime"
 	"time"
 
-	"culvert/shim/mm"
+	"culvert/guest/futex"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,78 +39,15 @@ const (
 	futexWaiters   = 0x80000000
 	futexOwnerDied = 0x40000000
 	futexTIDMask   = 0x3fffffff
-	bitsetAny      = 0xffffffff
 )
 
-// futexTable has the waiters of all futexes, in the order of arrival.
-type futexTable map[mm.FutexKey][]*futexWaiter
-
-// futexWaiter is a thread that waits on a word.
-type futexWaiter struct {
-	key    mm.FutexKey
-	bitset uint32
-	queue  Queue // its own: it is woken alone
-	woken  bool  // and out of the table
-}
-
-// remove takes a waiter that was not woken out of the table.
-func (ft futexTable) remove(f *futexWaiter) {
-	list := ft[f.key]
-	for i, o := range list {
-		if o == f {
-			ft.set(f.key, append(list[:i:i], list[i+1:]...))
-			return
-		}
-	}
-}
-
-// set stores the waiters of a key.
-func (ft futexTable) set(key mm.FutexKey, list []*futexWaiter) {
-	if len(list) == 0 {
-		delete(ft, key)
-		return
-	}
-	ft[key] = list
-}
-
-// wake wakes up to n waiters of a key whose bitset has a bit in common with bitset.
-func (ft futexTable) wake(key mm.FutexKey, n int, bitset uint32) int {
-	list := ft[key]
-	if len(list) == 0 || n <= 0 {
-		return 0
-	}
-	woken := 0
-	var kept []*futexWaiter
-	for i, f := range list {
-		if woken == n {
-			kept = append(kept, list[i:]...)
-			break
-		}
-		if f.bitset&bitset == 0 {
-			kept = append(kept, f)
-			continue
-		}
-		f.woken = true
-		f.queue.Wake()
-		woken++
-	}
-	ft.set(key, kept)
-	return woken
-}
-
-// requeue moves up to n waiters from one key to another.
-func (ft futexTable) requeue(from, to mm.FutexKey, n int) int {
-	list := ft[from]
-	n = min(n, len(list))
-	if n <= 0 || from == to {
-		return max(n, 0)
-	}
-	for _, f := range list[:n] {
-		f.key = to
-	}
-	ft[to] = append(ft[to], list[:n]...)
-	ft.set(from, append([]*futexWaiter(nil), list[n:]...))
-	return n
+// futexCall is a FUTEX_WAIT: wait on the word at addr while it is val.
+type futexCall struct {
+	addr     uint64
+	private  bool
+	val      uint32
+	bits     uint32
+	deadline time.Time // zero is none
 }
 
 func sysFutex(t *Thread, a Args) (uint64, error) {
@@ -120,21 +58,22 @@ func sysFutex(t *Thread, a Args) (uint64, error) {
 	if op&futexRealtime != 0 && cmd != futexWaitBitset {
 		return 0, unix.ENOSYS
 	}
+	bits := uint32(futex.BitsAny)
 	switch cmd {
 	case futexWait, futexWaitBitset:
-		bitset := uint32(bitsetAny)
 		if cmd == futexWaitBitset {
-			bitset = val3
+			bits = val3
 		}
 		deadline, err := t.futexDeadline(a[3], cmd == futexWaitBitset, op&futexRealtime != 0)
 		if err != nil {
 			return 0, err
 		}
-		return t.futexWait(addr, private, val, deadline, bitset)
-	case futexWake:
-		return t.k.futexWake(t, addr, private, val, bitsetAny)
-	case futexWakeBitset:
-		return t.k.futexWake(t, addr, private, val, val3)
+		return t.futexWait(futexCall{addr, private, val, bits, deadline})
+	case futexWake, futexWakeBitset:
+		if cmd == futexWakeBitset {
+			bits = val3
+		}
+		return t.futexWake(addr, private, val, bits)
 	case futexRequeue:
 		return t.futexRequeue(addr, addr2, private, val, uint32(a[3]), nil)
 	case futexCmpRequeue:
@@ -164,58 +103,128 @@ func (t *Thread) futexDeadline(addr uint64, absolute, realtime bool) (time.Time,
 	return time.Now().Add(d), nil
 }
 
-// futexWait is futex_wait. The waiter is in the table before the word is read, and both happen under Kernel.mu: a wake
-// comes before or after both.
-func (t *Thread) futexWait(addr uint64, private bool, val uint32, deadline time.Time, bitset uint32) (uint64, error) {
-	if bitset == 0 {
+// futexWait is futex_wait.
+func (t *Thread) futexWait(c futexCall) (uint64, error) {
+	if c.bits == 0 {
 		return 0, unix.EINVAL
 	}
-	key, err := t.mm.FutexKey(addr, private)
-	if err != nil {
-		return 0, t.k.memError(err)
+	f := &futexWaiter{}
+	err := t.futexAdd(f, &c)
+	if err != nil && err != errBusy {
+		return 0, err
 	}
-	have, err := t.mm.LoadUint32(addr)
-	if err != nil {
-		return 0, t.k.memError(err)
-	}
-	if have != val {
-		return 0, unix.EAGAIN
-	}
-	f := &futexWaiter{key: key, bitset: bitset}
-	ft := t.k.futexes
-	ft[key] = append(ft[key], f)
 	return t.Block(func(w *Waiter) (uint64, error) {
-		if f.woken {
-			return 0, nil
-		}
-		err := w.Sleep(deadline, &f.queue)
-		if f.woken {
-			return 0, nil
-		}
-		ft.remove(f)
-		switch {
-		case err == errTimeout:
-			return 0, unix.ETIMEDOUT
-		case err == ERESTARTSYS && !deadline.IsZero():
-			t.restartFn = func(t *Thread, _ Args) (uint64, error) {
-				return t.futexWait(addr, private, val, deadline, bitset)
+		for err == errBusy {
+			w.Unlocked(nil, func() { time.Sleep(busyPause) })
+			if err := w.interrupted(false); err != nil {
+				return 0, err
 			}
+			err = t.futexAdd(f, &c)
+		}
+		if err != nil {
+			return 0, err
+		}
+		err := t.futexSleep(w, f, c.deadline)
+		if err == ERESTARTSYS && !c.deadline.IsZero() {
+			t.restartFn = func(t *Thread, _ Args) (uint64, error) { return t.futexWait(c) }
 			return 0, ERESTART_RESTARTBLOCK
 		}
 		return 0, err
 	})
 }
 
-// futexWake is futex_wake, for a word in t's memory. As in Linux, a count of 0 or less wakes one.
-func (k *Kernel) futexWake(t *Thread, addr uint64, private bool, n, bitset uint32) (uint64, error) {
-	if bitset == 0 {
+// futexAdd queues the thread if the word has the expected value. The word is loaded twice: the first time makes its
+// page present, so that the second, under the lock, does not wait.
+func (t *Thread) futexAdd(f *futexWaiter, c *futexCall) error {
+	ft := &t.k.futexes
+	word, err := t.futexWord(c.addr, c.private)
+	if err != nil {
+		return err
+	}
+	queued := false
+	defer func() {
+		if !queued {
+			ft.drop(word.object)
+		}
+	}()
+	if _, err := t.mm.LoadUint32(c.addr); err != nil {
+		return t.k.memError(err)
+	}
+	b := futex.BucketOf(word.key)
+	if err := ft.lock(b, b); err != nil {
+		return err
+	}
+	defer ft.unlock(b, b)
+	have, err := t.mm.LoadUint32(c.addr)
+	if err != nil {
+		return t.k.memError(err)
+	}
+	if have != c.val {
+		return unix.EAGAIN
+	}
+	queued = true
+	f.object = word.object
+	ft.waiters[uint64(t.index)] = f
+	ft.Add(uint64(t.index), word.key, uint64(c.bits), 1)
+	return nil
+}
+
+// futexSleep waits until the thread, which is queued, is woken.
+func (t *Thread) futexSleep(w *Waiter, f *futexWaiter, deadline time.Time) error {
+	ft, slot := &t.k.futexes, uint64(t.index)
+	defer func() {
+		delete(ft.waiters, slot)
+		ft.drop(f.object)
+	}()
+	for ft.Queued(slot) {
+		err := w.Sleep(deadline, &f.queue)
+		if err == nil {
+			continue
+		}
+		left := ft.Leave(slot, runtime.Gosched)
+		for left == futex.Busy && !t.k.ended {
+			w.Unlocked(nil, func() { time.Sleep(busyPause) })
+			left = ft.Leave(slot, runtime.Gosched)
+		}
+		switch {
+		case left == futex.Woken && err != errKilled:
+			return nil
+		case err == errTimeout:
+			return unix.ETIMEDOUT
+		}
+		return err
+	}
+	return nil
+}
+
+// futexWake is futex_wake. As in Linux, a count of 0 or less wakes one.
+func (t *Thread) futexWake(addr uint64, private bool, n, bits uint32) (uint64, error) {
+	if bits == 0 {
 		return 0, unix.EINVAL
 	}
-	key, err := t.mm.FutexKey(addr, private)
-	if err != nil {
-		return 0, k.memError(err)
+	return t.retryBusy(func() (uint64, error) { return t.futexWakeOf(addr, private, max(int(int32(n)), 1), bits) })
+}
+
+// futexPair finds two words and locks their buckets; done undoes both.
+func (t *Thread) futexPair(addr, addr2 uint64, private bool) (one, two futexWord, done func(), err error) {
+	ft := &t.k.futexes
+	if one, err = t.futexWord(addr, private); err != nil {
+		return one, two, nil, err
 	}
-	return uint64(k.futexes.wake(key, max(int(int32(n)), 1), bitset)), nil
+	if two, err = t.futexWord(addr2, private); err != nil {
+		ft.drop(one.object)
+		return one, two, nil, err
+	}
+	drop := func() {
+		ft.drop(one.object)
+		ft.drop(two.object)
+	}
+	a, b := futex.BucketOf(one.key), futex.BucketOf(two.key)
+	if err = ft.lock(a, b); err != nil {
+		drop()
+		return one, two, nil, err
+	}
+	return one, two, func() { ft.unlock(a, b); drop() }, nil
 }
 
 // futexRequeue is futex_requeue without priority inheritance.
@@ -223,25 +232,51 @@ func (t *Thread) futexRequeue(addr, addr2 uint64, private bool, wake, move uint3
 	if int32(wake) < 0 || int32(move) < 0 {
 		return 0, unix.EINVAL
 	}
-	from, err := t.mm.FutexKey(addr, private)
-	if err != nil {
-		return 0, t.k.memError(err)
-	}
-	to, err := t.mm.FutexKey(addr2, private)
-	if err != nil {
-		return 0, t.k.memError(err)
-	}
-	if cmp != nil {
-		have, err := t.mm.LoadUint32(addr)
+	return t.retryBusy(func() (uint64, error) {
+		if cmp != nil {
+			if _, err := t.mm.LoadUint32(addr); err != nil { // makes its page present
+				return 0, t.k.memError(err)
+			}
+		}
+		from, to, done, err := t.futexPair(addr, addr2, private)
 		if err != nil {
-			return 0, t.k.memError(err)
+			return 0, err
 		}
-		if have != *cmp {
-			return 0, unix.EAGAIN
+		if cmp != nil {
+			have, err := t.mm.LoadUint32(addr)
+			if err != nil || have != *cmp {
+				done()
+				if err != nil {
+					return 0, t.k.memError(err)
+				}
+				return 0, unix.EAGAIN
+			}
+		}
+		ft := &t.k.futexes
+		slots := ft.take(nil, from.key, int(wake), futex.BitsAny)
+		moved := ft.move(from, to, int(move))
+		done()
+		t.k.wakeFutex(slots)
+		return uint64(len(slots) + moved), nil
+	})
+}
+
+// move has up to n threads that wait on one word wait on another, and counts them. Preconditions: the buckets are
+// locked.
+func (ft *futexTable) move(from, to futexWord, n int) int {
+	moved := 0
+	for w := ft.Walk(from.key, futex.BitsAny); moved < n && w.Next(ft.Table); moved++ {
+		if from.key == to.key {
+			continue
+		}
+		ft.Move(&w, to.key)
+		if f := ft.waiters[w.Thread]; f != nil {
+			ft.hold(to.object)
+			ft.drop(f.object)
+			f.object = to.object
 		}
 	}
-	n := t.k.futexes.wake(from, int(wake), bitsetAny)
-	return uint64(n + t.k.futexes.requeue(from, to, int(move))), nil
+	return moved
 }
 
 // casTries bounds how often an atomic change of a word starts over because programs change it all the time.
@@ -250,45 +285,63 @@ const casTries = 1000
 // futexWakeOp is futex_wake_op: it changes the word at addr2, wakes waiters of addr, and of addr2 if the old value
 // compares.
 func (t *Thread) futexWakeOp(addr, addr2 uint64, private bool, n, n2, code uint32) (uint64, error) {
-	key, err := t.mm.FutexKey(addr, private)
-	if err != nil {
-		return 0, t.k.memError(err)
-	}
-	key2, err := t.mm.FutexKey(addr2, private)
-	if err != nil {
-		return 0, t.k.memError(err)
-	}
 	op, cmp := code>>28&7, code>>24&15
 	arg, cmparg := int32(code<<8)>>20, int32(code<<20)>>20
 	if code>>31 != 0 {
 		arg = 1 << (uint32(arg) & 31) // FUTEX_OP_OPARG_SHIFT
 	}
-	change, err := wakeOpFunc(op, uint32(arg))
-	if err != nil {
-		return 0, err
-	}
-	old, err := t.mm.LoadUint32(addr2)
+	return t.retryBusy(func() (uint64, error) {
+		word, err := t.futexWord(addr, private)
+		if err != nil {
+			return 0, err
+		}
+		t.k.futexes.drop(word.object)
+		// Made writable before the locks are taken, since that may wait for other vCPUs.
+		if err := t.changeWord(addr2, func(v uint32) uint32 { return v }); err != nil {
+			return 0, err
+		}
+		change, err := wakeOpFunc(op, uint32(arg))
+		if err != nil {
+			return 0, err
+		}
+		one, two, done, err := t.futexPair(addr, addr2, private)
+		if err != nil {
+			return 0, err
+		}
+		var old uint32
+		err = t.changeWord(addr2, func(v uint32) uint32 { old = v; return change(v) })
+		var met bool
+		if err == nil {
+			met, err = wakeOpCompare(cmp, int32(old), cmparg)
+		}
+		if err != nil {
+			done()
+			return 0, err
+		}
+		ft := &t.k.futexes
+		slots := ft.take(nil, one.key, max(int(int32(n)), 1), futex.BitsAny)
+		if met {
+			slots = ft.take(slots, two.key, max(int(int32(n2)), 1), futex.BitsAny)
+		}
+		done()
+		t.k.wakeFutex(slots)
+		return uint64(len(slots)), nil
+	})
+}
+
+// changeWord changes the word at addr atomically.
+func (t *Thread) changeWord(addr uint64, change func(uint32) uint32) error {
+	old, err := t.mm.LoadUint32(addr)
 	for try := 0; err == nil; try++ {
 		var was uint32
-		if was, err = t.mm.CompareAndSwapUint32(addr2, old, change(old)); was == old {
+		if was, err = t.mm.CompareAndSwapUint32(addr, old, change(old)); was == old {
 			break
 		}
 		if old = was; try == casTries {
-			return 0, unix.EAGAIN
+			return unix.EAGAIN
 		}
 	}
-	if err != nil {
-		return 0, t.k.memError(err)
-	}
-	met, err := wakeOpCompare(cmp, int32(old), cmparg)
-	if err != nil {
-		return 0, err
-	}
-	woken := t.k.futexes.wake(key, max(int(int32(n)), 1), bitsetAny)
-	if met {
-		woken += t.k.futexes.wake(key2, max(int(int32(n2)), 1), bitsetAny)
-	}
-	return uint64(woken), nil
+	return t.k.memError(err)
 }
 
 func wakeOpFunc(op, arg uint32) (func(uint32) uint32, error) {
@@ -378,7 +431,7 @@ func (t *Thread) robustDeath(addr uint64, pi, pending bool) bool {
 			return false
 		}
 		if pending && !pi && v&futexTIDMask == 0 {
-			_, _ = t.k.futexWake(t, addr, false, 1, bitsetAny) // nobody waits there if it fails
+			t.futexWakeOne(addr)
 			return true
 		}
 		if v&futexTIDMask != uint32(t.tid) {
@@ -392,7 +445,7 @@ func (t *Thread) robustDeath(addr uint64, pi, pending bool) bool {
 			continue
 		}
 		if !pi && v&futexWaiters != 0 {
-			_, _ = t.k.futexWake(t, addr, false, 1, bitsetAny)
+			t.futexWakeOne(addr)
 		}
 		return true
 	}

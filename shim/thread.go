@@ -247,6 +247,6 @@ func (t *Thread) clearChildTID() {
 		return // nobody else could see it
 	}
 	if t.writeU32(addr, 0) == nil {
-		_, _ = t.k.futexWake(t, addr, false, 1, bitsetAny) // nobody waits there if it fails
+		t.futexWakeOne(addr)
 	}
 }

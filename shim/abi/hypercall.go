@@ -44,6 +44,8 @@ const (
 	NoteCollect
 	// NoteDeadline: a thread blocks until CLOCK_MONOTONIC is Args[0] ns, which is earlier than VM.Timer.
 	NoteDeadline
+	// NoteFutex: a wake took a thread out of the table of futexes whose call is blocked in the shim.
+	NoteFutex
 )
 
 // Actions of a reply.
@@ -89,7 +91,7 @@ const (
 	// WaitRead, WaitWrite: a pipe operation is retried in ring 0 from the record.
 	WaitRead
 	WaitWrite
-	// WaitFutex: queued on a futex bucket.
+	// WaitFutex: on the word at Addr, while it is Len; see package futex.
 	WaitFutex
 	// WaitEventRead, WaitEventWrite: the same as WaitRead and WaitWrite, of an eventfd. Aux is what is written.
 	WaitEventRead

@@ -36,6 +36,8 @@ const (
 	EINVAL = 22
 	EPIPE  = 32
 	ENOSYS = 38
+
+	ETIMEDOUT = 110
 )
 
 // MaxErrno is the largest errno: results in [-MaxErrno, -1] are errors (include/linux/err.h).
