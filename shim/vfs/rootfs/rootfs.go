@@ -63,7 +63,17 @@ type Root struct {
 	NS    *vfs.Namespace
 	pool  *hostfs.Pool
 	hosts []*hostfs.FS
+	paths []HostPath
 }
+
+// HostPath is a file or directory of the host that the guest sees, with what is below it.
+type HostPath struct {
+	Path      string
+	ReadWrite bool
+}
+
+// HostPaths are all that the tree opens files below.
+func (r *Root) HostPaths() []HostPath { return r.paths }
 
 // Close closes the host descriptors that the tree uses.
 func (r *Root) Close() {
@@ -133,6 +143,7 @@ func (r *Root) host(p string, o hostfs.Options) (vfs.Inode, error) {
 		return nil, err
 	}
 	r.hosts = append(r.hosts, fs)
+	r.paths = append(r.paths, HostPath{Path: p, ReadWrite: !o.ReadOnly})
 	return fs.Root(), nil
 }
 

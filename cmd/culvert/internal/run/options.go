@@ -42,6 +42,7 @@ type options struct {
 	stats     string         // a file; "-" is standard error; "" is off
 	strace    *strace.Filter // nil is off
 	noEmulate bool
+	noJail    bool
 	args      []string
 }
 
@@ -72,6 +73,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	set := fs.String("strace", "", "print system calls, or a SET of them, as in strace -e trace=SET")
 	fs.Lookup("strace").NoOptDefVal = defaultSet
 	fs.BoolVar(&o.noEmulate, "no-emulate", false, "fail on a machine without a usable /dev/kvm instead of emulating one")
+	fs.BoolVar(&o.noJail, "no-jail", false, "do not confine culvert's own process (for debugging; not safe with a stranger's program)")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			fmt.Fprint(out, usage+fs.FlagUsages())

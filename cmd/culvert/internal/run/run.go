@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -19,6 +18,7 @@ import (
 	"culvert/shim"
 	"culvert/shim/vfs/rootfs"
 	"culvert/vmm"
+	"culvert/vmm/jail"
 
 	"golang.org/x/sys/unix"
 )
@@ -109,6 +109,18 @@ func (o *options) runVM(vm *vmm.VM, stdio [3]*os.File) (int, error) {
 		return code, err
 	}
 	defer s.root.Close()
+	// The file must be open before the jail closes.
+	out, err := o.openStats(stdio[2])
+	if err != nil {
+		return exitFailure, errors.Join(err, s.kernel.Close())
+	}
+	if out != nil && out != stdio[2] {
+		defer out.Close()
+	}
+	jailed, err := o.confine(s.root)
+	if err != nil {
+		return exitFailure, errors.Join(err, s.kernel.Close())
+	}
 	stopSignals := forwardSignals(s.kernel)
 	defer stopSignals()
 	if o.timeout > 0 {
@@ -116,8 +128,13 @@ func (o *options) runVM(vm *vmm.VM, stdio [3]*os.File) (int, error) {
 		defer timer.Stop()
 	}
 	status, closeErr := s.run()
-	if err := o.report(vm, s.kernel, status, stdio[2]); err != nil {
-		return exitFailure, err
+	reportUnknown(s.kernel, stdio[2])
+	if out != nil {
+		stats := collect(vm, s.kernel, status)
+		stats.Jail = jailed
+		if err := writeStats(out, stats); err != nil {
+			return exitFailure, err
+		}
 	}
 	code, err = o.exitCode(status)
 	return code, errors.Join(err, closeErr)
@@ -229,20 +246,34 @@ func forwardSignals(k *shim.Kernel) (stop func()) {
 	}
 }
 
-// report writes what was asked for at the end of a run.
-func (o *options) report(vm *vmm.VM, k *shim.Kernel, status shim.ExitStatus, stderr io.Writer) error {
-	reportUnknown(k, stderr)
-	if o.stats == "" {
-		return nil
+// openStats opens the file for statistics, nil if none are wanted.
+func (o *options) openStats(stderr *os.File) (*os.File, error) {
+	switch o.stats {
+	case "":
+		return nil, nil
+	case "-":
+		return stderr, nil
 	}
-	out := stderr
-	if o.stats != "-" {
-		f, err := os.Create(o.stats)
-		if err != nil {
-			return fmt.Errorf("--stats: %w", err)
-		}
-		defer f.Close()
-		out = f
+	f, err := os.Create(o.stats)
+	if err != nil {
+		return nil, fmt.Errorf("--stats: %w", err)
 	}
-	return writeStats(out, collect(vm, k, status))
+	return f, nil
+}
+
+// confine closes the jail, unless --no-jail, and says what is in force.
+func (o *options) confine(root *rootfs.Root) ([]string, error) {
+	if o.noJail {
+		return []string{}, nil
+	}
+	// The guest's /proc/cpuinfo is made from the host's.
+	c := jail.Config{Paths: []jail.Path{{Host: "/proc/cpuinfo"}}}
+	for _, p := range root.HostPaths() {
+		c.Paths = append(c.Paths, jail.Path{Host: p.Path, Write: p.ReadWrite})
+	}
+	inForce, err := jail.Enter(c)
+	if err != nil {
+		return nil, fmt.Errorf("%w (--no-jail runs without it, for debugging and not for strangers' programs)", err)
+	}
+	return inForce, nil
 }

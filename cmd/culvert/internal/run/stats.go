@@ -32,6 +32,8 @@ type Stats struct {
 	ContextSwitches uint64            `json:"context_switches"`
 	Ticks           uint64            `json:"ticks"`
 
+	Jail []string `json:"jail"` // what confines culvert's process; see package jail
+
 	StartupUS  map[string]int64 `json:"startup_us"` // since the start of culvert run's work
 	PeakMemory uint64           `json:"peak_guest_memory_bytes"`
 }
