@@ -1,0 +1,29 @@
+package main
+
+import "testing"
+
+// TestKVMWaits: waits that ring 0 serves end as Linux's do.
+func TestKVMWaits(t *testing.T) {
+	needKVM(t)
+	for _, s := range sameAsLinux(t, "waits.c") {
+		if s.SyscallsRing0["epoll_wait"] < 100 || s.SyscallsForwarded["epoll_wait"] != 0 {
+			t.Errorf("ring 0 served epoll_wait %d times, the shim %d times", s.SyscallsRing0["epoll_wait"],
+				s.SyscallsForwarded["epoll_wait"])
+		}
+	}
+}
+
+// TestKVMWakes: two processes that wait for each other make no exit, with and without time-outs.
+func TestKVMWakes(t *testing.T) {
+	needKVM(t)
+	const trips = 7 * 2000
+	for _, s := range sameAsLinux(t, "wakes.c") {
+		exits := s.Exits["syscall"] + s.Exits["note"] + s.Exits["fault"] + s.Exits["kick_idle"]
+		if exits > trips/20 {
+			t.Errorf("%d exits in %d round trips: %v", exits, trips, s.Exits)
+		}
+		if n := s.Exits["note"]; n > 100 {
+			t.Errorf("%d notes", n)
+		}
+	}
+}
