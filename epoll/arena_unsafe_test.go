@@ -66,8 +66,6 @@ func ptr(addr uint64) unsafe.Pointer            { return *(*unsafe.Pointer)(unsa
 func (a *arena) Instance(addr uint64) *Instance { return (*Instance)(ptr(addr)) }
 func (a *arena) Chunk(addr uint64) *Chunk       { return (*Chunk)(ptr(addr)) }
 func counterAt(addr uint64) *eventfd.EventFD    { return (*eventfd.EventFD)(ptr(addr)) }
-func pipeAt(addr uint64) *pipes.Pipe            { return (*pipes.Pipe)(ptr(addr)) }
-func addrOf[T any](p *T) uint64                 { return uint64(uintptr(unsafe.Pointer(p))) }
 
 // vm is what a VM has of processors and threads: each goroutine is a thread with a vCPU of its own. A token in a
 // thread's channel stands for WOKEN or a ready bit.
