@@ -51,7 +51,7 @@ for t in threads: t.start()
 for t in threads: t.join()
 print(len(got), subprocess.run(["echo", "child"], capture_output=True, text=True).stdout.strip(), len(os.listdir("/usr/bin")) > 10)`},
 			"8 child True\n"},
-		{"writable mount", []string{"--mount", dir + ":/m:rw", "--", "sh", "-ec", `cd /m; mkdir d e; echo a > d/f; echo b >> d/f
+		{"writable mount", []string{"--mount", dir + ":/m:rw", "--", "sh", "-ec", `cd /m; mkdir d e; printf 'a\nb\n' > d/f
 mv d/f e/g; ln e/g h; ln -s h l; chmod 600 h; truncate -s 3 h; touch -d @5 h; dd if=/dev/zero of=z bs=1k count=9 conv=fsync 2> /dev/null
 mv e d; rm z; cat l; stat -c %Y h; rm -r d h l; ls | wc -l`}, "a\nb5\n0\n"},
 	} {
