@@ -224,22 +224,26 @@ func resumeRecord(p *PerCPU, t *Thread) bool {
 		if kind == abi.WaitNone {
 			return true
 		}
+		// First what the thread was woken for: data that came before a signal is taken before it.
 		if kind != abi.WaitShim {
 			leaveWaits(p, t)
+			if retry(p, t) {
+				if t.Wait.Aux != sigpipe {
+					return true
+				}
+				t.Wait.Aux = 0
+				if !attend(p, t, abi.NoteSIGPIPE) {
+					return false
+				}
+				continue
+			}
 		}
 		if load(&t.Attn) != 0 {
 			// A signal, a stop or the end: the shim settles the record, or leaves it for a retry.
+			if kind != abi.WaitShim {
+				leaveWaits(p, t)
+			}
 			if !attend(p, t, abi.NoteAttention) {
-				return false
-			}
-			continue
-		}
-		if kind != abi.WaitShim && retry(p, t) {
-			if t.Wait.Aux != sigpipe {
-				return true
-			}
-			t.Wait.Aux = 0
-			if !attend(p, t, abi.NoteSIGPIPE) {
 				return false
 			}
 			continue
