@@ -60,6 +60,11 @@ func (b *build) fillPerCPU(v int) {
 	if b.cfg.Features.SMAP {
 		p.SMAP = 1
 	}
+	for nr, word := range guest.QuickCalls() {
+		if b.cfg.Fast[nr] != 0 {
+			p.Quick[nr] = word
+		}
+	}
 	setAddr(unsafe.Pointer(&p.VM), gva(l.VMPage))
 	setAddr(unsafe.Pointer(&p.Call), base+abi.VCPUCall)
 	setAddr(unsafe.Pointer(&p.Pool), gva(l.Pools[v]))

@@ -32,6 +32,27 @@ TEXT ·sysEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
 	SWAPGS
 	MOVQ SP, PerCPU_UserRSP(GS)
 	MOVQ PerCPU_Cur(GS), SP
+
+	// Calls that answer a word of the slot need no other register, if nothing waits for the return to ring 3.
+	CMPQ AX, $const_quickCalls
+	JAE full
+	BYTE $0x65; BYTE $0x80; BYTE $0xb8; LONG $PerCPU_Quick; BYTE $0 // CMPB GS:PerCPU_Quick(RAX), $0
+	JEQ full
+	CMPQ ThreadHead_Attn(SP), $0
+	JNE full
+	MOVQ BX, PerCPU_Scratch(GS)
+	MOVQ PerCPU_FlushReq(GS), BX
+	CMPQ BX, PerCPU_FlushAck(GS)
+	MOVQ PerCPU_Scratch(GS), BX
+	JNE full
+	BYTE $0x65; BYTE $0xff; BYTE $0x04; BYTE $0x85; LONG $(PerCPU_Stats+Stats_Fast) // INCL GS:(PerCPU_Stats+Stats_Fast)(RAX*4)
+	BYTE $0x65; BYTE $0x0f; BYTE $0xb6; BYTE $0x80; LONG $PerCPU_Quick // MOVZX GS:PerCPU_Quick(RAX), EAX
+	MOVQ (SP)(AX*8), AX
+	MOVQ PerCPU_UserRSP(GS), SP
+	SWAPGS
+	BYTE $0x48; BYTE $0x0f; BYTE $0x07 // SYSRETQ
+
+full:
 	MOVQ AX, ThreadHead_RAX(SP)
 	MOVQ AX, ThreadHead_OrigRAX(SP)
 	MOVQ BP, ThreadHead_RBP(SP)

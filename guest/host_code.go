@@ -125,6 +125,21 @@ func FastCalls() map[int]uintptr {
 	}
 }
 
+// QuickCalls returns the system calls that answer a word of the thread's slot, and the word's index.
+func QuickCalls() map[int]uint8 {
+	var h ThreadHead
+	word := func(offset uintptr) uint8 { return uint8(offset / 8) }
+	return map[int]uint8{
+		abi.SYS_GETPID:  word(unsafe.Offsetof(h.TGID)),
+		abi.SYS_GETTID:  word(unsafe.Offsetof(h.TID)),
+		abi.SYS_GETPPID: word(unsafe.Offsetof(h.PPID)),
+		abi.SYS_GETUID:  word(unsafe.Offsetof(h.UID)),
+		abi.SYS_GETEUID: word(unsafe.Offsetof(h.EUID)),
+		abi.SYS_GETGID:  word(unsafe.Offsetof(h.GID)),
+		abi.SYS_GETEGID: word(unsafe.Offsetof(h.EGID)),
+	}
+}
+
 // Page is a page of guest-kernel text: the functions that run in ring 0, INT3 elsewhere.
 type Page struct {
 	Addr  uintptr // in this process, page-aligned

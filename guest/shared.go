@@ -125,6 +125,10 @@ type PerCPU struct {
 
 	Stats Stats
 
+	// Quick has, for each of the first system calls that only answer a word of the thread's slot, that word's index
+	// in the slot; 0 for all others. The assembly serves them.
+	Quick [quickCalls]uint8
+
 	// Func values of the assembly helpers, each pointing at its word of Code.
 	Copy     func(dst, src unsafe.Pointer, n uint64) (left uint64)
 	LoadUser func(addr unsafe.Pointer) (v, fault uint64)
@@ -137,6 +141,12 @@ type PerCPU struct {
 	Pause    func()
 	Code     [NumHelpers]uint64
 }
+
+// A vCPU's page holds one PerCPU: this does not compile if it grows beyond.
+const _ = uint(abi.PageSize - unsafe.Sizeof(PerCPU{}))
+
+// quickCalls is how many system calls Quick has room for.
+const quickCalls = 256
 
 // NumHelpers is how many func values PerCPU has.
 const NumHelpers = 9
