@@ -42,9 +42,7 @@ func TestFutexWaitWake(t *testing.T) {
 	}
 	x.wantCall(1, unix.SYS_FUTEX, word, futexWake|futexPrivate, 1)
 	b.finish(0)
-	if len(w.k.futexes.waiters) != 0 {
-		t.Errorf("%d futexes are left", len(w.k.futexes.waiters))
-	}
+	w.noFutexes()
 }
 
 func TestFutexTimeouts(t *testing.T) {
@@ -59,9 +57,7 @@ func TestFutexTimeouts(t *testing.T) {
 	}
 	x.wantCall(unix.EINVAL, unix.SYS_FUTEX, word, futexWait, 5, x.poke(0x200, 0, 1e9))
 	x.wantCall(unix.EINVAL, unix.SYS_FUTEX, word, futexWaitBitset, 5, 0, 0, 0)
-	if len(w.k.futexes.waiters) != 0 {
-		t.Errorf("%d futexes are left", len(w.k.futexes.waiters))
-	}
+	w.noFutexes()
 }
 
 func TestFutexBitset(t *testing.T) {

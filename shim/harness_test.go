@@ -207,6 +207,9 @@ func (x *task) attend() bool {
 // record is resumeRecord.
 func (x *task) record() bool {
 	for atomic.LoadUint64(&x.slot.Wait.Kind) != abi.WaitNone {
+		if x.leaveFutex() {
+			continue
+		}
 		if atomic.LoadUint64(&x.slot.Attn) != 0 {
 			if !x.hypercall(guest.Call{Kind: abi.KindNote, NR: abi.NoteAttention}) {
 				return false

@@ -12,21 +12,21 @@ import (
 
 // sameAsLinux runs a program of testdata on the host and in VMs and wants the same output. It returns the statistics
 // of each VM.
-func sameAsLinux(t *testing.T, source string) []run.Stats {
+func sameAsLinux(t *testing.T, source string, args ...string) []run.Stats {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", source))
 	if err != nil {
 		t.Fatal(err)
 	}
 	prog := compile(t, string(text), "-static", "-pthread")
-	want, err := exec.Command(prog).Output()
+	want, err := exec.Command(prog, args...).Output()
 	if err != nil {
 		t.Fatalf("%s on this machine: %v", source, err)
 	}
 	var all []run.Stats
 	for _, cpus := range []string{"1", "2"} {
 		stats := filepath.Join(t.TempDir(), "stats.json")
-		r := culvert(t, "", "run", "--cpus", cpus, "--stats="+stats, "--", prog)
+		r := culvert(t, "", append([]string{"run", "--cpus", cpus, "--stats=" + stats, "--", prog}, args...)...)
 		if r.code != 0 || r.stdout != string(want) {
 			t.Errorf("%s with --cpus %s: code %d, %s\n--- got\n%s--- Linux\n%s", source, cpus, r.code, r.stderr, r.stdout, want)
 		}
@@ -49,6 +49,22 @@ func TestKVMVectors(t *testing.T) {
 	for _, s := range sameAsLinux(t, "vec.c") {
 		if s.SyscallsRing0["readv"] < 10 || s.SyscallsRing0["writev"] < 10 {
 			t.Errorf("ring 0 served readv %d times, writev %d times", s.SyscallsRing0["readv"], s.SyscallsRing0["writev"])
+		}
+	}
+}
+
+// TestKVMFutexes: futexes give Linux's answers, whoever waits and wakes; and what threads do to each other through
+// private ones costs no exits, however often they do it.
+func TestKVMFutexes(t *testing.T) {
+	needKVM(t)
+	sameAsLinux(t, "futex.c")
+	few := sameAsLinux(t, "futex.c", "100")
+	many := sameAsLinux(t, "futex.c", "1500")
+	for i := range few {
+		calls := many[i].SyscallsRing0["futex"] - few[i].SyscallsRing0["futex"]
+		exits := int64(many[i].ExitsTotal) - int64(few[i].ExitsTotal)
+		if calls < 2000 || exits > int64(calls)/20 {
+			t.Errorf("run %d: %d more calls in ring 0, and %d more exits", i, calls, exits)
 		}
 	}
 }

@@ -37,6 +37,7 @@
 // XCHG behind Add. If Quiet finds Lock 0, then either the waiter takes it later, and loads the word behind the waker's
 // store; or it has released it, and Quiet's second load finds the node. Head loaded before Lock would lose a wake, and
 // so would a store of the word that is still in the waker's store buffer: hence the barrier.
+// explore_test.go runs this over all interleavings with x86's store buffers, and shows of each step that it is needed.
 //
 // # Locks
 //
