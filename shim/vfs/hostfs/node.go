@@ -148,6 +148,9 @@ func (n *node) Stat() (vfs.Stat, error) {
 		return statOf(&n.st), nil
 	}
 	at, err := n.pathFD()
+	if err == unix.ENOENT && n.typ != unix.S_IFDIR {
+		return n.unlinkedStat(), nil
+	}
 	if err != nil {
 		return vfs.Stat{}, err
 	}
@@ -157,6 +160,15 @@ func (n *node) Stat() (vfs.Stat, error) {
 		return vfs.Stat{}, err
 	}
 	return statOf(&st), nil
+}
+
+// unlinkedStat is what an object that somebody still has open says after its name is gone: as last seen, with a link less.
+func (n *node) unlinkedStat() vfs.Stat {
+	n.fs.pool.mu.Lock()
+	defer n.fs.pool.mu.Unlock()
+	st := statOf(&n.st)
+	st.Nlink -= min(st.Nlink, 1)
+	return st
 }
 
 func statOf(st *unix.Stat_t) vfs.Stat {
