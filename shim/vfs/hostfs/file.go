@@ -155,7 +155,11 @@ func (f *file) Append(p []byte) (n int, end int64, err error) {
 	defer f.n.appendMu.Unlock()
 	var st unix.Stat_t
 	err = f.with(true, func(fd int) error {
-		n, err = unix.Pwritev2(fd, [][]byte{p}, 0, unix.RWF_APPEND)
+		// The offset is where the end seems to be: overlayfs of Linux 6.1 ignores the flag.
+		if err := unix.Fstat(fd, &st); err != nil {
+			return err
+		}
+		n, err = unix.Pwritev2(fd, [][]byte{p}, st.Size, unix.RWF_APPEND)
 		if err != nil {
 			return err
 		}
