@@ -236,7 +236,7 @@ func TestInheritedDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer secret.Close()
-	high := int(lim.Max) - 1
+	high := int(lim.Cur) - 1
 	// exec.Cmd would want all numbers up to it.
 	if err := unix.Dup3(int(secret.Fd()), high, 0); err != nil {
 		t.Fatal(err)
