@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The programs of testdata/cases, on Linux and in VMs.
+
+// caseDifferences are the cases in which VMs are known to differ from Linux, with the reason.
+var caseDifferences = map[string]string{}
+
+// caseCommand is the command that runs a case, and the flags of culvert run that show it to the guest.
+func caseCommand(t *testing.T, file string) (flags, command []string) {
+	t.Helper()
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mount := []string{"--mount", abs + ":" + abs}
+	switch filepath.Ext(file) {
+	case ".sh":
+		return mount, []string{"/bin/bash", abs}
+	case ".py":
+		if _, err := os.Stat("/usr/bin/python3"); err != nil {
+			t.Skip("not run: python3 is not installed (Debian package python3)")
+		}
+		return mount, []string{"/usr/bin/python3", abs}
+	}
+	return nil, []string{builtC(t, file, filepath.Join(filepath.Dir(file), "case.h"))}
+}
+
+// eachCase runs test for every case.
+func eachCase(t *testing.T, test func(t *testing.T, name, file string)) {
+	var files []string
+	for _, ext := range []string{"c", "sh", "py"} {
+		found, err := filepath.Glob("testdata/cases/[0-9]*." + ext)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	if len(files) < 84 {
+		t.Fatalf("only %d cases in testdata/cases", len(files))
+	}
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), filepath.Ext(f))
+		t.Run(name, func(t *testing.T) { test(t, name, f) })
+	}
+}
+
+// caseLimit is more than the watchdog in the programs allows.
+const caseLimit = 3 * time.Minute
+
+// runNative runs a case without a VM; what fails there says nothing about VMs.
+func runNative(t *testing.T, command []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), caseLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Env = plainEnv
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("this machine is at fault: on its Linux, without a VM, the case fails too: %v\n%s", err, out)
+	}
+}
+
+// TestCases runs the cases on Linux, and builds, where that is fast, what the tests in VMs run.
+func TestCases(t *testing.T) {
+	builtC(t, "testdata/hostile.c")
+	builtGo(t, "testdata/programs/goexec/main.go")
+	eachCase(t, func(t *testing.T, _, file string) {
+		_, command := caseCommand(t, file)
+		runNative(t, command)
+	})
+}
+
+func TestKVMCases(t *testing.T) {
+	needKVM(t)
+	eachCase(t, func(t *testing.T, name, file string) {
+		flags, command := caseCommand(t, file)
+		runNative(t, command)
+		for _, cpus := range []string{"1", "2"} {
+			t.Run("cpus"+cpus, func(t *testing.T) {
+				args := append([]string{"run", "--cpus", cpus}, flags...)
+				r := culvert(t, "", append(append(args, "--"), command...)...)
+				why, differs := caseDifferences[name]
+				switch {
+				case r.code != 0 && !differs:
+					t.Errorf("code %d\n%s%s", r.code, r.stdout, r.stderr)
+				case r.code == 0 && differs:
+					t.Errorf("passes, but is listed as different: %s", why)
+				}
+			})
+		}
+	})
+}
