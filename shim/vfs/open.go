@@ -206,6 +206,9 @@ func (ns *Namespace) open(c *Context, p Path, how *How, created bool) (File, err
 			return nil, err
 		}
 	}
+	if typ == unix.S_IFIFO && how.Flags&unix.O_ACCMODE == unix.O_ACCMODE {
+		return nil, unix.EINVAL // fs/pipe.c, fifo_open: it is neither read nor written
+	}
 	flags := how.Flags &^ (unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC | oTmpfile)
 	f, err := inode.Open(c, flags)
 	if err != nil || f == nil {
