@@ -223,3 +223,16 @@ func TestGetdents(t *testing.T) {
 		t.Errorf("%v", seen)
 	}
 }
+
+// /proc/PID is a pidfd for signals, a subdirectory is not.
+func TestProcPidfd(t *testing.T) {
+	vm := newFileVM(t)
+	for path, want := range map[string]unix.Errno{
+		"/proc/self": 0, "/proc/1": 0, "/proc": unix.EBADF, "/proc/self/task": unix.EBADF, "/proc/self/task/1": unix.EBADF, "/tmp": unix.EBADF,
+	} {
+		fd := vm.open(path, unix.O_RDONLY, 0)
+		if _, e := vm.call(unix.SYS_PIDFD_SEND_SIGNAL, fd, 0, 0, 0); e != want {
+			t.Errorf("signal 0 by %s: %v, want %v", path, e, want)
+		}
+	}
+}

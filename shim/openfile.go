@@ -216,6 +216,7 @@ type fileKernel struct {
 
 	fcntls      map[int32]fcntlRequest
 	oomScoreAdj map[*Process]int
+	proc        *procFS   // nil if the tree has no /proc
 	memfds      *memfs.FS // of memfd_create; nil until the first
 	// Sockets: abstract names, the last one chosen by the kernel, and descriptors under way in messages.
 	unixNames map[string]*unixSocket

@@ -85,6 +85,21 @@ func (t *Thread) pidfdProcess(fd int32) (p *Process, nonblock bool, err error) {
 	return d.p, f.nonblock(), nil
 }
 
+// signalTarget is the process of a descriptor that may be one of /proc/PID too (tgid_pidfd_to_pid).
+func (t *Thread) signalTarget(fd int32) (*Process, error) {
+	f, err := t.files.get(fd)
+	if err != nil {
+		return nil, err
+	}
+	if v, ok := f.impl.(*vfsFile); ok {
+		if p := t.k.proc.processOf(v.file.Inode()); p != nil {
+			return p, nil
+		}
+	}
+	p, _, err := t.pidfdProcess(fd)
+	return p, err
+}
+
 func sysPidfdOpen(t *Thread, a Args) (uint64, error) {
 	pid, flags := a.int32(0), uint32(a[1])
 	if flags&^unix.PIDFD_NONBLOCK != 0 || pid <= 0 {
@@ -106,7 +121,7 @@ func sysPidfdSendSignal(t *Thread, a Args) (uint64, error) {
 	if flags != 0 {
 		return 0, unix.EINVAL
 	}
-	p, _, err := t.pidfdProcess(a.int32(0))
+	p, err := t.signalTarget(a.int32(0))
 	if err != nil {
 		return 0, err
 	}

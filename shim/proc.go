@@ -45,6 +45,20 @@ func (k *Kernel) mountProc() error {
 	if err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
+	k.proc = pr
+	return nil
+}
+
+// processOf is the process whose /proc/PID the inode is; nil if it is none.
+func (pr *procFS) processOf(i vfs.Inode) *Process {
+	if pr == nil {
+		return nil
+	}
+	for key, d := range pr.dirs {
+		if key.t == nil && vfs.Inode(d) == i {
+			return key.p
+		}
+	}
 	return nil
 }
 
