@@ -116,8 +116,8 @@ func TestTimerfdPeriods(t *testing.T) {
 	vm := newFileVM(t)
 	f := uint64(vm.must(unix.SYS_TIMERFD_CREATE, unix.CLOCK_MONOTONIC, 0))
 	b := le.AppendUint64(le.AppendUint64(nil, 0), 5e6)
-	vm.must(unix.SYS_TIMERFD_SETTIME, f, 0, vm.put(append(b, b...)), 0)
 	start := time.Now()
+	vm.must(unix.SYS_TIMERFD_SETTIME, f, 0, vm.put(append(b, b...)), 0)
 	total := uint64(0)
 	for total < 10 {
 		total += le.Uint64([]byte(vm.read(f, 8)))
