@@ -69,10 +69,8 @@ func runNative(t *testing.T, command []string) {
 	}
 }
 
-// TestCases runs the cases on Linux, and builds, where that is fast, what the tests in VMs run.
+// TestCases runs the cases on Linux, and so builds, where that is fast, what the tests in VMs run.
 func TestCases(t *testing.T) {
-	builtC(t, "testdata/hostile.c")
-	builtGo(t, "testdata/programs/goexec/main.go")
 	eachCase(t, func(t *testing.T, _, file string) {
 		_, command := caseCommand(t, file)
 		runNative(t, command)

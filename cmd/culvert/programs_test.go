@@ -57,11 +57,5 @@ func builtC(t *testing.T, source string, headers ...string) string {
 	return built(t, append([]string{source}, headers...), "gcc", "-O1", "-static", "-pthread", "-w", source, "-o", "OUT")
 }
 
-// builtGo is built with the go command.
-func builtGo(t *testing.T, source string) string {
-	t.Helper()
-	return built(t, []string{source}, "go", "build", "-trimpath", "-o", "OUT", source)
-}
-
 // plainEnv is the environment that culvert run gives a program, which programs without a VM are to have too.
 var plainEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
