@@ -3,6 +3,7 @@ package vmm
 import (
 	"debug/elf"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 
 	"culvert/boot"
 	"culvert/guest"
+	"culvert/kvm"
 	"culvert/shim/abi"
 )
 
@@ -188,12 +190,37 @@ func (h *harness) run(limit time.Duration) {
 	h.t.Helper()
 	timer := time.AfterFunc(limit, func() {
 		h.t.Errorf("no end after %v", limit)
+		for i := range h.vm.cpus {
+			h.t.Logf("before the stop: %s", h.describe(i))
+		}
 		h.vm.Stop()
 	})
 	defer timer.Stop()
 	if err := h.vm.Run(h); err != nil {
 		h.t.Fatalf("run: %v", err)
 	}
+	if h.t.Failed() {
+		for i, c := range h.vm.cpus {
+			regs, err := c.cpu.(*kvm.VCPU).GetRegs()
+			h.t.Logf("at the end: %s, rip %#x, rsp %#x, rflags %#x, %v", h.describe(i), regs.RIP, regs.RSP, regs.RFLAGS, err)
+		}
+	}
+}
+
+// describe says what a vCPU that does not come to an end is doing.
+func (h *harness) describe(i int) string {
+	c, vm := h.vm.cpus[i], h.vm.page
+	s := fmt.Sprintf("vCPU %d: entered %v, in a call %v, kick %d, flush %d of %d, %d switches; ready %#x, idle %#x, sleep %#x; COW PTE %#x;",
+		i, c.entered.Load(), c.inCall.Load(), c.kick.Load(), atomic.LoadUint64(&c.page.FlushAck), atomic.LoadUint64(&c.page.FlushReq),
+		atomic.LoadUint64(&c.page.Stats.Switches), vm.Ready[0], vm.Idle, vm.Sleep, atomic.LoadUint64(h.word(h.cowPTE)))
+	for r := range c.exits {
+		s += fmt.Sprintf(" %s %d", reasonNames[r], c.exits[r].Load())
+	}
+	for t := uint64(0); t < 4; t++ {
+		th := h.thread(t)
+		s += fmt.Sprintf("; thread %d state %d rip %#x", t, atomic.LoadUint64(&th.State), th.RIP)
+	}
+	return s
 }
 
 func (h *harness) thread(i uint64) *guest.Thread {
@@ -255,7 +282,11 @@ func (h *harness) fixCOW(vcpu int, th *guest.Thread, pte *uint64) {
 		e = e&^abi.PTEAddr | frame | abi.PTEBusy
 	}
 	h.vm.Shootdown(h.space, vcpu)
-	atomic.CompareAndSwapUint64(pte, e, e&^(abi.PTEBusy|abi.PTECOW)|abi.PTEWrite)
+	// Not one compare-and-swap with e: a processor that reads the page sets the accessed bit meanwhile.
+	for atomic.LoadUint64(pte)&abi.PTEBusy != 0 {
+		e = atomic.LoadUint64(pte)
+		atomic.CompareAndSwapUint64(pte, e, e&^(abi.PTEBusy|abi.PTECOW)|abi.PTEWrite)
+	}
 }
 
 func (h *harness) exit(call *guest.Call, status uint64) {
