@@ -367,6 +367,30 @@ func (f *dirFile) Sync(bool) error {
 // Release closes the descriptor.
 func (f *dirFile) Release() { f.h.done() }
 
+// sealedDir is an open directory that shows nothing of the host.
+type sealedDir struct {
+	vfs.FileBase
+	n *node
+}
+
+func (d *sealedDir) Inode() vfs.Inode { return d.n }
+func (d *sealedDir) Kind() vfs.Kind   { return vfs.Seekable }
+
+func (d *sealedDir) ReadAt([]byte, int64) (int, error) { return 0, unix.EISDIR }
+func (d *sealedDir) Sync(bool) error                   { return nil }
+
+// Readdir lists "." and "..".
+func (d *sealedDir) Readdir(c *vfs.Context, pos int64, emit func(vfs.Dirent) bool) error {
+	parent, _ := d.n.where()
+	for i, e := range [...]vfs.Dirent{{Name: ".", Ino: d.n.key.ino}, {Name: "..", Ino: parent.key.ino}} {
+		e.Type, e.Next = unix.S_IFDIR, int64(i)+1
+		if int64(i) >= pos && !emit(e) {
+			break
+		}
+	}
+	return nil
+}
+
 // Layout of struct linux_dirent64.
 const (
 	direntIno    = 0

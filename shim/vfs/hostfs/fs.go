@@ -11,7 +11,8 @@
 // An object is opened in two steps: with O_PATH, which has no side effects, then,
 // if it is a regular file or directory, again through /proc/self/fd. Devices,
 // FIFOs and sockets of the host are shown by stat and never opened. File systems
-// that are the host kernel's controls (proc, sysfs, cgroups...) are not entered.
+// that are mounted below the tree's root are crossed into, but those that are the
+// host kernel's controls (proc, sysfs, cgroups...) show as empty directories.
 //
 // Descriptors are bounded. A directory's is kept in an LRU list; a regular file
 // of a read-only tree has one however often it is open, which may be closed and
@@ -109,7 +110,7 @@ func New(pool *Pool, path string, o Options) (*FS, error) {
 		fs.Close()
 		return nil, fmt.Errorf("hostfs: %s is on a file system that controls the host's kernel: %w", path, err)
 	}
-	fs.root = fs.node(nil, "", &st)
+	fs.root = fs.node(nil, "", &st, false)
 	return fs, nil
 }
 
@@ -184,7 +185,7 @@ func (fs *FS) reopen(fd, flags int) (int, error) {
 
 // node returns the node of a file found in parent under name, the same one as
 // long as anyone holds it.
-func (fs *FS) node(parent *node, name string, st *unix.Stat_t) *node {
+func (fs *FS) node(parent *node, name string, st *unix.Stat_t, sealed bool) *node {
 	fs.pool.mu.Lock()
 	defer fs.pool.mu.Unlock()
 	k := key{st.Dev, st.Ino}
@@ -196,7 +197,7 @@ func (fs *FS) node(parent *node, name string, st *unix.Stat_t) *node {
 		}
 		return n
 	}
-	n := &node{fs: fs, key: k, typ: st.Mode & unix.S_IFMT, parent: parent, name: name, st: *st}
+	n := &node{fs: fs, key: k, typ: st.Mode & unix.S_IFMT, sealed: sealed, parent: parent, name: name, st: *st}
 	if len(fs.nodes) >= 2*fs.swept+64 {
 		for k, w := range fs.nodes {
 			if w.Value() == nil {

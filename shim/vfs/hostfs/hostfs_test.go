@@ -185,10 +185,57 @@ func TestKernelControls(t *testing.T) {
 			t.Errorf("%s can be shown to a guest", p)
 		}
 	}
-	ns, c, _ := show(t, "/", Options{ReadOnly: true}, 64)
-	for _, p := range []string{"/proc", "/proc/self", "/proc/self/maps", "/sys/kernel"} {
-		if _, err := ns.Walk(c, vfs.Path{}, p, 0); err != unix.EACCES {
-			t.Errorf("walk to %s below a mount of /: %v", p, err)
+	for _, o := range []Options{{}, {ReadOnly: true}, {ReadOnly: true, Static: true}} {
+		ns, c, _ := show(t, "/", o, 64)
+		for _, p := range []string{"/proc/self", "/proc/1", "/proc/self/root/etc", "/sys/kernel", "/proc/../proc/self/maps"} {
+			if _, err := ns.Walk(c, vfs.Path{}, p, 0); err != unix.ENOENT {
+				t.Errorf("walk to %s below a mount of /: %v", p, err)
+			}
+		}
+		for _, p := range []string{"/proc", "/sys"} {
+			sealed(t, ns, c, p)
+		}
+	}
+}
+
+// sealed checks that a directory is there, empty, and cannot be changed.
+func sealed(t *testing.T, ns *vfs.Namespace, c *vfs.Context, p string) {
+	t.Helper()
+	o, err := ns.Open(c, vfs.Path{}, p, vfs.How{Flags: unix.O_RDONLY | unix.O_DIRECTORY})
+	if err != nil {
+		t.Errorf("open %s below a mount of /: %v", p, err)
+		return
+	}
+	defer o.File.Release()
+	var names []string
+	for range 2 { // in two parts, as a small buffer reads it
+		err = o.File.Readdir(c, int64(len(names)), func(e vfs.Dirent) bool {
+			names = append(names, e.Name)
+			return false
+		})
+		if err != nil {
+			t.Errorf("list %s: %v", p, err)
+		}
+	}
+	err = o.File.Readdir(c, 2, func(e vfs.Dirent) bool { t.Errorf("%s has %q", p, e.Name); return true })
+	if len(names) != 2 || names[0] != "." || names[1] != ".." || err != nil {
+		t.Errorf("%s has %q, %v", p, names, err)
+	}
+	if st, err := ns.Stat(o.Path); err != nil || st.Mode != unix.S_IFDIR|0o555 || st.Nlink != 2 {
+		t.Errorf("%s: %+v, %v", p, st, err)
+	}
+	if err := ns.Chmod(c, o.Path, 0o777); err == nil {
+		t.Errorf("the mode of %s was changed", p)
+	}
+	file := t.TempDir() + "/f"
+	write(t, file, "")
+	for what, err := range map[string]error{
+		"mkdir":   ns.Mkdir(c, vfs.Path{}, p+"/new", 0o755),
+		"symlink": ns.Symlink(c, "/", vfs.Path{}, p+"/new"),
+		"rename":  ns.Rename(c, vfs.Path{}, file, vfs.Path{}, p+"/new", 0),
+	} {
+		if err == nil {
+			t.Errorf("%s in %s", what, p)
 		}
 	}
 }

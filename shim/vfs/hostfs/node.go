@@ -15,6 +15,8 @@ type node struct {
 	fs  *FS
 	key key
 	typ uint32 // S_IFMT
+	// sealed is the root of a file system that may not be entered: an empty directory that cannot be changed.
+	sealed bool
 
 	// Guarded by Pool.mu.
 	parent *node // nil in the root
@@ -68,6 +70,9 @@ const maxReopen = 1 << 14
 func (n *node) dirFD() (fdUse, error) {
 	if n.typ != unix.S_IFDIR {
 		return fdUse{}, unix.ENOTDIR
+	}
+	if n.sealed {
+		return fdUse{}, unix.EACCES
 	}
 	var below []*node // to be opened, the deepest first
 	cur := n
@@ -142,7 +147,7 @@ func (n *node) pathFD() (fdUse, error) {
 
 // Stat reports the attributes.
 func (n *node) Stat() (vfs.Stat, error) {
-	if n.fs.opts.Static {
+	if n.fs.opts.Static || n.sealed {
 		n.fs.pool.mu.Lock()
 		defer n.fs.pool.mu.Unlock()
 		return statOf(&n.st), nil
@@ -182,6 +187,9 @@ func statOf(st *unix.Stat_t) vfs.Stat {
 
 // Lookup finds a child.
 func (n *node) Lookup(c *vfs.Context, name string) (vfs.Inode, error) {
+	if n.sealed {
+		return nil, unix.ENOENT
+	}
 	dir, err := n.dirFD()
 	if err != nil {
 		return nil, err
@@ -210,6 +218,7 @@ func (n *node) lookup(dir int, name string) (vfs.Inode, error) {
 	if err != nil {
 		return nil, err
 	}
+	sealed := false
 	if st.Dev != n.key.dev { // another file system is mounted there
 		fd, err := openat(dir, name, pathFlags, 0)
 		if err != nil {
@@ -219,11 +228,17 @@ func (n *node) lookup(dir int, name string) (vfs.Inode, error) {
 		if err := unix.Fstat(fd, &st); err != nil {
 			return nil, err
 		}
-		if err := mayEnter(fd); err != nil {
+		err = mayEnter(fd)
+		sealed = err == unix.EACCES && st.Mode&unix.S_IFMT == unix.S_IFDIR
+		if err != nil && !sealed {
 			return nil, err
 		}
 	}
-	return n.fs.node(n, name, &st), nil
+	if sealed {
+		// What such a file system says of itself is the host's business: procfs counts processes in its links.
+		st = unix.Stat_t{Dev: st.Dev, Ino: st.Ino, Mode: unix.S_IFDIR | 0o555, Nlink: 2, Blksize: st.Blksize}
+	}
+	return n.fs.node(n, name, &st, sealed), nil
 }
 
 // Readlink returns a symbolic link's text.
@@ -261,6 +276,9 @@ func (n *node) Statfs() (vfs.Statfs, error) {
 func (n *node) Open(c *vfs.Context, flags int) (vfs.File, error) {
 	switch n.typ {
 	case unix.S_IFDIR:
+		if n.sealed {
+			return &sealedDir{n: n}, nil
+		}
 		return n.openDir()
 	case unix.S_IFREG:
 		return n.openFile(flags)

@@ -55,7 +55,7 @@ func (n *node) settleFD(fd int, name string, a vfs.CreateAttr) (vfs.Inode, error
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, err
 	}
-	return n.fs.node(n, name, &st), nil
+	return n.fs.node(n, name, &st, false), nil
 }
 
 // Create makes a regular file, or the name of a socket. A FIFO of the host is

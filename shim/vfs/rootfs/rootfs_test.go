@@ -186,3 +186,29 @@ func TestProgramAndMounts(t *testing.T) {
 		t.Errorf("the host has mode %v", fi.Mode())
 	}
 }
+
+// TestHostRoot: the whole host can be the root, with places for the guest's own /proc, /sys and /dev, and nothing of the
+// host kernel's controls below.
+func TestHostRoot(t *testing.T) {
+	r, c := build(t, Options{Dir: "/"})
+	sh, err := os.ReadFile("/bin/sh")
+	if err != nil {
+		t.Skip("no /bin/sh on this host")
+	}
+	if got := readFile(t, r, c, "/bin/sh"); got != string(sh) {
+		t.Errorf("/bin/sh has %d bytes, the host's has %d", len(got), len(sh))
+	}
+	for _, dir := range []string{"/proc", "/sys"} {
+		if got := list(t, r, c, dir); len(got) != 2 {
+			t.Errorf("%s has %v", dir, got)
+		}
+		if err := r.NS.Mkdir(c, vfs.Path{}, dir+"/own", 0o755); err != nil {
+			t.Errorf("nothing can be put over %s: %v", dir, err)
+		}
+	}
+	for _, name := range []string{"/proc/self", "/proc/1/root", "/sys/kernel", "/dev/kvm", "/dev/shm/../kvm"} {
+		if _, err := r.NS.Walk(c, vfs.Path{}, name, 0); err != unix.ENOENT {
+			t.Errorf("walk %s: %v, want ENOENT", name, err)
+		}
+	}
+}
