@@ -60,7 +60,7 @@ func (b *build) pageTables() {
 		}
 		b.mapPage(base+abi.VCPUIST, b.alloc(abi.PageSize), rw)
 		tables := b.alloc(abi.PageSize)
-		b.fillGDT(tables, base)
+		b.fillGDT(tables, v)
 		b.mapPage(base+abi.VCPUTables, tables, rw)
 		b.mapPage(base+abi.VCPUIDT, idt, abi.PTENX)
 	}
@@ -77,17 +77,18 @@ const (
 	idtLimit  = 0xfff
 )
 
-// fillGDT writes the descriptors that abi's selectors name, and the TSS with the stacks of ring 0 and of the IST.
-func (b *build) fillGDT(gpa abi.GPA, base uint64) {
+// fillGDT writes vCPU v's descriptors, which abi's selectors name, and the TSS with the stacks of ring 0 and of the IST.
+func (b *build) fillGDT(gpa abi.GPA, v int) {
+	base := vcpuBase(v)
 	tss := base + abi.VCPUTables + tssOffset
 	for i, d := range []uint64{
 		0, 0,
-		0x00af9b000000ffff, // KernelCS: 64-bit code, DPL 0
-		0x00cf93000000ffff, // KernelDS
-		0x00cffb000000ffff, // UserCS32: where SYSRET counts from
-		0x00cff3000000ffff, // UserDS
-		0x00affb000000ffff, // UserCS: 64-bit code, DPL 3
-		0,
+		0x00af9b000000ffff,             // KernelCS: 64-bit code, DPL 0
+		0x00cf93000000ffff,             // KernelDS
+		0x00cffb000000ffff,             // UserCS32: where SYSRET counts from
+		0x00cff3000000ffff,             // UserDS
+		0x00affb000000ffff,             // UserCS: 64-bit code, DPL 3
+		0x0040f10000000000 | uint64(v), // CPUNumberSel: read-only data, DPL 3, with the vCPU's number as its limit
 		tssLimit | tss&0xffffff<<16 | 0x8b<<40 | tss>>24&0xff<<56,
 		tss >> 32,
 	} {

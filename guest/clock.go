@@ -7,32 +7,18 @@ import (
 	"culvert/shim/abi"
 )
 
-// Clock ids that are served here (include/uapi/linux/time.h). The coarse ones may be finer than Linux's.
-const (
-	clockRealtime        = 0
-	clockMonotonic       = 1
-	clockRealtimeCoarse  = 5
-	clockMonotonicCoarse = 6
-	clockBoottime        = 7
-)
-
 // nsPerSec is a second.
 const nsPerSec = 1_000_000_000
 
-// sysClockGettime is clock_gettime(2) where KVM says that the TSC is stable.
+// sysClockGettime is clock_gettime(2) where KVM says that the TSC is stable. Programs that use the vDSO do not come here.
 //
 //go:nosplit
 func sysClockGettime(p *PerCPU, t *Thread) bool {
-	c := &p.VM.Clock
-	id, addr := t.RDI, t.RSI
-	if id > clockBoottime || addr > uint64(abi.UserEnd)-16 {
+	id, addr := t.RDI&0xffffffff, t.RSI // the clock is an int
+	if id >= NumClocks || ServedClocks>>id&1 == 0 || addr > uint64(abi.UserEnd)-16 {
 		return false
 	}
-	real := id == clockRealtime || id == clockRealtimeCoarse
-	if !real && id != clockMonotonic && id != clockMonotonicCoarse && id != clockBoottime {
-		return false
-	}
-	ns, ok := readClock(p, c, real)
+	ns, ok := readClock(p, id)
 	if !ok {
 		return false
 	}
@@ -45,10 +31,15 @@ func sysClockGettime(p *PerCPU, t *Thread) bool {
 	return true
 }
 
-// readClock reads the clock under its sequence lock: odd while the host writes, and a change means to read again.
+// readClock reads a clock under its sequence lock: odd while the host writes, and a change means to read again.
+// Preconditions: id is less than NumClocks.
 //
 //go:nosplit
-func readClock(p *PerCPU, c *Clock, real bool) (ns uint64, ok bool) {
+func readClock(p *PerCPU, id uint64) (ns uint64, ok bool) {
+	if p.VM.Clock == 0 {
+		return 0, false
+	}
+	c := (*Clock)(at(p.VM.Clock))
 	for {
 		seq := load(&c.Seq)
 		if seq&1 != 0 {
@@ -58,14 +49,12 @@ func readClock(p *PerCPU, c *Clock, real bool) (ns uint64, ok bool) {
 		if load(&c.Stable) == 0 {
 			return 0, false
 		}
-		base := load(&c.Mono)
-		if real {
-			base = load(&c.Realtime)
-		}
-		tscBase, mult, shift := load(&c.TSCBase), load(&c.Mult), load(&c.Shift)
-		hi, lo := bits.Mul64(p.RDTSC()-tscBase, mult)
+		base, tscBase, mult := load(&c.Base[id&(NumClocks-1)]), load(&c.TSCBase), load(&c.Mult)
+		// The counters of two processors may differ by a few ticks: the line has no time before its beginning.
+		tsc := max(p.RDTSC(), tscBase)
+		hi, lo := bits.Mul64(tsc-tscBase, mult)
 		if load(&c.Seq) == seq {
-			return base + (hi<<(64-shift&63) | lo>>(shift&63)), true
+			return base + (hi<<(64-ClockShift) | lo>>ClockShift), true
 		}
 	}
 }

@@ -60,7 +60,7 @@ func after(p *PerCPU, ns uint64) (deadline uint64, ok bool) {
 	if ns == 0 {
 		return 0, true
 	}
-	now, ok := readClock(p, &p.VM.Clock, false)
+	now, ok := readClock(p, clockMonotonic)
 	return now + ns, ok
 }
 

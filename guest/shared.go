@@ -30,13 +30,12 @@ type VM struct {
 	Futexes    uint64 // GVA of the futex.Table; constant
 	Fast       uint64 // GVA of the fast-path table: abi.NumSyscalls code addresses, 0 = forward; constant
 
-	// Clock: nanoseconds = Base + (TSC-TSCBase)*Mult>>Shift while Stable is 1. Seq is odd while the host writes.
-	Clock Clock
+	Clock uint64 // GVA of the Clock, a page that programs read too; 0 = there is none. Constant once a vCPU runs
 
 	// Timer is the earliest deadline that the host's timer is set to, in ns of CLOCK_MONOTONIC; Forever if none. Host
 	// writes.
 	Timer uint64
-	_     [7]uint64
+	_     [2]uint64 // to a cache line
 	// Walks has a word per vCPU, in a cache line of its own: odd while the vCPU is among what epoll links, see there.
 	Walks [abi.MaxVCPUs][8]uint64
 }
@@ -44,16 +43,33 @@ type VM struct {
 // Forever is a deadline that never comes.
 const Forever = ^uint64(0)
 
-// Clock converts the TSC to CLOCK_MONOTONIC and CLOCK_REALTIME.
+// Clock converts the TSC to the time of a clock: Base + (TSC-TSCBase)*Mult>>ClockShift ns, while Stable is 1. It has a page
+// of its own, which the host writes and programs read through the vDSO.
 type Clock struct {
-	Seq      uint64
-	Stable   uint64
-	TSCBase  uint64
-	Mult     uint64 // fixed point, Shift bits
-	Shift    uint64
-	Mono     uint64 // CLOCK_MONOTONIC at TSCBase, ns
-	Realtime uint64 // CLOCK_REALTIME at TSCBase, ns
+	Seq     uint64 // odd while the host writes
+	Stable  uint64
+	TSCBase uint64
+	Mult    uint64            // ns per tick, fixed point
+	Base    [NumClocks]uint64 // time at TSCBase of each clock of ServedClocks
 }
+
+// ClockShift is the fixed point of Clock.Mult in bits. 2^32 ns per tick is far beyond any TSC.
+const ClockShift = 32
+
+// ServedClocks has a bit for each clock that is the TSC's line and an offset (include/uapi/linux/time.h), below NumClocks,
+// a power of two. The coarse ones may be finer than Linux's.
+const (
+	NumClocks    = 16
+	ServedClocks = 1<<clockRealtime | 1<<clockMonotonic | 1<<clockRealtimeCoarse | 1<<clockMonotonicCoarse |
+		1<<clockBoottime | 1<<clockTAI
+
+	clockRealtime        = 0
+	clockMonotonic       = 1
+	clockRealtimeCoarse  = 5
+	clockMonotonicCoarse = 6
+	clockBoottime        = 7
+	clockTAI             = 11
+)
 
 // FakeG has the head of runtime.g: compiled code finds its stack guard through R14.
 type FakeG struct {

@@ -37,6 +37,7 @@ func TestRequests(t *testing.T) {
 		{"KVM_ENABLE_CAP", reqEnableCap, gokvm.IIOW(0xa3, size[enableCap]())},
 		{"KVM_GET_XCRS", reqGetXCRS, gokvm.IIOR(0xa6, size[gokvm.XCRS]())},
 		{"KVM_SET_XCRS", reqSetXCRS, gokvm.IIOW(0xa7, size[gokvm.XCRS]())},
+		{"KVM_GET_DEVICE_ATTR", reqGetDeviceAttr, gokvm.IIOW(0xe2, size[deviceAttr]())},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is %#x, but the struct's size encodes as %#x", c.name, c.got, c.want)

@@ -2,6 +2,7 @@ package kvm
 
 import (
 	"errors"
+	"runtime"
 	"unsafe"
 
 	gokvm "github.com/bobuhiro11/gokvm/kvm"
@@ -31,6 +32,7 @@ const (
 	reqEnableCap           = 0x4068aea3
 	reqGetXCRS             = 0x8188aea6
 	reqSetXCRS             = 0x4188aea7
+	reqGetDeviceAttr       = 0x4018aee2
 )
 
 // retries bounds how often an interrupted set-up call is made again. A signal
@@ -66,6 +68,23 @@ func ioctl[T any](fd int, req uintptr, p *T) (uintptr, error) {
 		}
 		return r, nil
 	})
+}
+
+// deviceAttr is struct kvm_device_attr.
+type deviceAttr struct {
+	flags, group uint32
+	attr, addr   uint64
+}
+
+// getDeviceAttr is KVM_GET_DEVICE_ATTR for an attribute of 8 bytes. The kernel gets the value's address as a number: it is
+// pinned, and so neither moves nor goes.
+func getDeviceAttr(fd int, group uint32, attr uint64) (uint64, error) {
+	value := new(uint64)
+	var pin runtime.Pinner
+	pin.Pin(value)
+	defer pin.Unpin()
+	_, err := ioctl(fd, reqGetDeviceAttr, &deviceAttr{group: group, attr: attr, addr: uint64(uintptr(unsafe.Pointer(value)))})
+	return *value, err
 }
 
 // runOnce is KVM_RUN, with no retry and no allocation.

@@ -225,3 +225,13 @@ func (c *VCPU) GetTSCKHz() (uint64, error) {
 	})
 	return uint64(r), fail(err, "KVM_GET_TSC_KHZ")
 }
+
+// tscCtrl and tscOffset are KVM_VCPU_TSC_CTRL and KVM_VCPU_TSC_OFFSET of arch/x86/include/uapi/asm/kvm.h.
+const tscCtrl, tscOffset = 0, 0
+
+// GetTSCOffset is KVM_GET_DEVICE_ATTR of KVM_VCPU_TSC_OFFSET: what the processor adds to its own time-stamp counter for the
+// guest. Linux has it since 5.16.
+func (c *VCPU) GetTSCOffset() (uint64, error) {
+	offset, err := getDeviceAttr(c.fd, tscCtrl, tscOffset)
+	return offset, fail(err, "KVM_GET_DEVICE_ATTR of KVM_VCPU_TSC_OFFSET")
+}

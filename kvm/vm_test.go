@@ -401,6 +401,9 @@ func TestCapabilities(t *testing.T) {
 	if _, err := vm.ClockStable(); err != nil { // what it says depends on the machine
 		t.Error(err)
 	}
+	if _, err := c.GetTSCOffset(); err != nil && !errors.Is(err, unix.ENXIO) && !errors.Is(err, unix.ENOTTY) {
+		t.Errorf("TSC offset: %v", err)
+	}
 	if khz, err := c.GetTSCKHz(); err != nil || khz < 100_000 || khz > 20_000_000 {
 		t.Errorf("TSC at %d kHz, %v", khz, err)
 	}

@@ -168,7 +168,7 @@ func (t *Thread) commitExec(r *execRequest) error {
 		setSlotFiles(t.slot, files.gva())
 	}
 	secure := t.gainPrivileges(r)
-	start, err := r.image.Load(&execSpace{t: t, space: space}, t.platform(secure), t.layoutRandom())
+	start, err := t.load(r, space, secure)
 	if err != nil {
 		space.Release()
 		t.force(sig.Kernel(sig.SIGSEGV))
@@ -178,6 +178,17 @@ func (t *Thread) commitExec(r *execRequest) error {
 	space.SetStack(start.SP)
 	t.enterProgram(r, space, start)
 	return errNoReturn
+}
+
+// load fills a new address space with the program.
+func (t *Thread) load(r *execRequest, space *addressSpace, secure bool) (*loader.Start, error) {
+	vdso, err := t.mapVDSO(space)
+	if err != nil {
+		return nil, err
+	}
+	platform := t.platform(secure)
+	platform.SysinfoEHDR = vdso
+	return r.image.Load(&execSpace{t: t, space: space}, platform, t.layoutRandom())
 }
 
 // enterProgram makes the loaded program the one that runs.

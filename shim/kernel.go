@@ -74,6 +74,7 @@ type Kernel struct {
 	init                 *Process
 	boot                 time.Time
 	futexes              futexTable // futex.go
+	vdso                 vdsoPages
 	hostname, domainname string
 	queuedSignals        int               // siginfos in all queues
 	unknown              map[uint64]uint64 // calls that do not exist, by number
@@ -131,6 +132,9 @@ func New(cfg Config) (*Kernel, error) {
 		k.calls[table[i].Nr] = &table[i]
 	}
 	if err := k.initMemory(); err != nil {
+		return nil, err
+	}
+	if err := k.vdso.init(k.memory, ram); err != nil {
 		return nil, err
 	}
 	return k, nil

@@ -68,7 +68,7 @@ func (k *Kernel) startProgram(t *Thread) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", k.cfg.Program, err)
 	}
-	start, err := r.image.Load(&execSpace{t: t, space: space}, t.platform(false), t.layoutRandom())
+	start, err := t.load(r, space, false)
 	if err != nil {
 		space.Release()
 		return fmt.Errorf("start %s: %w", k.cfg.Program, err)

@@ -10,7 +10,7 @@ import (
 // timeCalls are the rows of the calls that tell the time and sleep.
 func timeCalls() []Syscall {
 	return []Syscall{
-		{unix.SYS_CLOCK_GETTIME, "clock_gettime", sysClockGettime, Full, "the clocks are the host's", "constant"},
+		{unix.SYS_CLOCK_GETTIME, "clock_gettime", sysClockGettime, Full, "the clocks are the host's; programs read them through the vDSO", "constant"},
 		{unix.SYS_CLOCK_GETRES, "clock_getres", sysClockGetres, Full, "", "constant"},
 		{unix.SYS_CLOCK_SETTIME, "clock_settime", sysClockSettime, Stub, "the clock cannot be set: EPERM", "constant"},
 		{unix.SYS_CLOCK_NANOSLEEP, "clock_nanosleep", sysClockNanosleep, Full, "", "constant"},
@@ -54,8 +54,15 @@ func (t *Thread) writeTimespec(addr uint64, ns int64) error {
 	return t.copyOut(addr, b)
 }
 
-// hostClock reads a clock of the host.
+// hostClock reads a clock of the host. The alarm clocks, which a host without a clock chip lacks, show the same time as
+// those that they wake a suspended machine for.
 func hostClock(id int32) int64 {
+	switch id {
+	case unix.CLOCK_REALTIME_ALARM:
+		id = unix.CLOCK_REALTIME
+	case unix.CLOCK_BOOTTIME_ALARM:
+		id = unix.CLOCK_BOOTTIME
+	}
 	var ts unix.Timespec
 	if unix.ClockGettime(id, &ts) != nil {
 		return 0

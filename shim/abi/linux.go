@@ -63,6 +63,9 @@ const (
 	UserDS   = 0x2b
 	UserCS   = 0x33
 	TSSSel   = 0x40
+	// CPUNumberSel has the number of the vCPU as its segment's limit, for getcpu of the vDSO. Linux's is 0x7b, which no
+	// program knows: the vDSO is the kernel's own.
+	CPUNumberSel = 0x3b
 )
 
 // Flags register bits (Intel SDM vol. 1, 3.4.3).

@@ -19,6 +19,8 @@ type MmapArgs struct {
 	Readable, Writable, NoExec bool
 	// Special makes a mapping of the kernel's own, such as "[vdso]": it has this name, and mremap does not grow it.
 	Special string
+	// NoWrite says that mprotect may not make it writable.
+	NoWrite bool
 }
 
 // Flags that MAP_SHARED_VALIDATE knows: LEGACY_MAP_MASK of include/linux/mman.h.
@@ -156,7 +158,7 @@ func mapType(a MmapArgs, v *vma) error {
 	if a.NoExec {
 		v.max &^= protExec
 	}
-	if v.flags&fShared != 0 && !a.Writable {
+	if a.NoWrite || v.flags&fShared != 0 && !a.Writable {
 		v.max &^= protWrite
 	}
 	return nil

@@ -63,6 +63,9 @@ func (o *options) load(vm *vmm.VM, root *rootfs.Root, program string, stdio [3]*
 	if err != nil {
 		return nil, exitFailure, err
 	}
+	if err := vm.ShowClock(k.ClockPage()); err != nil {
+		return nil, exitFailure, errors.Join(err, k.Close())
+	}
 	if err := k.Start(); err != nil {
 		return nil, startFailure(program, err), errors.Join(fmt.Errorf("%s: %w", o.args[0], err), k.Close())
 	}
