@@ -3,6 +3,7 @@ package shim
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -304,6 +305,101 @@ func TestBlockedReferences(t *testing.T) {
 	vm.in(func() { vm.t.p.actions[unix.SIGPIPE-1].handler = SIG_IGN })
 	vm.fails(unix.EPIPE, unix.SYS_WRITE, w, a, 1)
 	vm.end(thread)
+	vm.checkClosed()
+}
+
+// TestPipeFaultsAgainstLinux: what a copy leaves behind that ends at memory which is not there.
+func TestPipeFaultsAgainstLinux(t *testing.T) {
+	compare(t, func(s *script) {
+		// The last page of the mapping goes: what lies before it is there.
+		area, e := s.call(unix.SYS_MMAP, 0, 3*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uint64(0), 0)
+		if e != 0 {
+			s.logf("mmap: %v", e)
+		}
+		edge := uint64(area) + 2*4096
+		s.do("munmap", unix.SYS_MUNMAP, edge, 4096)
+		for _, flags := range []int{unix.O_NONBLOCK, unix.O_NONBLOCK | unix.O_DIRECT} {
+			r, w := s.pipe(flags)
+			count := func() {
+				a := s.alloc(4)
+				s.do("fionread", unix.SYS_IOCTL, r, fionread, a)
+				s.logf("  %d", le.Uint32(s.get(a, 4)))
+			}
+			for _, before := range []uint64{0, 10, 4096, 5000, 8192} {
+				for _, n := range []uint64{100, 4096, 6000, 20000} {
+					s.do(fmt.Sprint("write ", n, " of which are there ", before), unix.SYS_WRITE, w, edge-before, n)
+					count()
+				}
+			}
+			s.do("drain", unix.SYS_READ, r, s.alloc(1<<16), 1<<16)
+			s.do("close", unix.SYS_CLOSE, w)
+			s.do("close", unix.SYS_CLOSE, r)
+			// Linux's page slots begin where ours do in a pipe that is new.
+			r, w = s.pipe(flags)
+			s.write(w, strings.Repeat("abcd", 3000))
+			for _, before := range []uint64{0, 10, 4096, 5000, 8192} {
+				s.do(fmt.Sprint("read of which fit ", before), unix.SYS_READ, r, edge-before, 12000)
+				count()
+			}
+			for range 4 {
+				s.read(r, 100)
+			}
+		}
+	})
+}
+
+// TestBlockedWriteIsWatched: a write that has put in a part and waits for room hears of what ring 0 reads.
+func TestBlockedWriteIsWatched(t *testing.T) {
+	vm := newFileVM(t)
+	r, w := vm.pipe(0)
+	e := uint64(vm.must(unix.SYS_EVENTFD2, ^uint64(0)>>33, 0))
+	child := vm.fork(0)
+	c := vm.start(child, unix.SYS_WRITE, w, vm.alloc(100000), 100000)
+	time.Sleep(20 * time.Millisecond)
+	if !c.blocked() {
+		t.Fatal("write does not wait")
+	}
+	vm.read(r, 8192)
+	time.Sleep(20 * time.Millisecond)
+	vm.in(func() {
+		f, err := child.files.file(int32(w))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if atomic.LoadUint64(&f.impl.(*pipeFile).p.end.Pipe.HostWatch) == 0 {
+			t.Error("a writer sleeps, and ring 0 tells of nothing")
+		}
+	})
+	vm.in(func() { vm.k.send(child.p, nil, sigUser(unix.SIGKILL, vm.t)) })
+	c.wait()
+	vm.end(child)
+	// The same of a writev on an eventfd: its last value does not fit.
+	one, much := vm.put(le.AppendUint64(nil, 1)), vm.put(le.AppendUint64(nil, ^uint64(0)-1))
+	var iov []byte
+	for _, a := range []uint64{one, much, much} {
+		iov = le.AppendUint64(le.AppendUint64(iov, a), 8)
+	}
+	array := vm.put(iov)
+	child = vm.fork(0)
+	c = vm.start(child, unix.SYS_WRITEV, e, array, 3)
+	time.Sleep(20 * time.Millisecond)
+	if !c.blocked() {
+		t.Fatal("writev does not wait")
+	}
+	vm.read(e, 8)
+	time.Sleep(20 * time.Millisecond)
+	vm.in(func() {
+		f, err := child.files.file(int32(e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if atomic.LoadUint64(&f.impl.(*eventFile).ev.HostWatch) == 0 {
+			t.Error("a writer sleeps, and ring 0 tells of nothing")
+		}
+	})
+	vm.in(func() { vm.k.send(child.p, nil, sigUser(unix.SIGKILL, vm.t)) })
+	c.wait()
+	vm.end(child)
 	vm.checkClosed()
 }
 

@@ -211,7 +211,11 @@ func (c *ioCall) wait(op func(*ioCall) error) (uint64, error) {
 	for {
 		c.t.k.polling = c.t
 		ready := c.f.impl.ready()
+		done := c.done
 		switch err := op(c); {
+		case err == errWait && c.done != done:
+			// What op moved was news, and with nobody asleep yet the file stopped watching after it.
+			continue
 		case err == errBusy:
 			c.w.Unlocked(nil, func() { time.Sleep(busyPause) })
 			if err := c.w.interrupted(false); err != nil {

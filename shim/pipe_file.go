@@ -298,10 +298,18 @@ func (f *pipeFile) read(c *ioCall) error {
 			m, fault = c.put(b)
 			n += m
 		}
+		if fault != nil {
+			// The page that the fault is in stays in the pipe, and a packet does as a whole.
+			at := (int(atomic.LoadUint64(&f.p.end.Pipe.Head)) + n) & abi.PageMask
+			took, w := f.p.end.Pipe.EndReadFault(uint64(n - min(n, at)))
+			c.done -= n - int(took)
+			f.p.obey(w)
+			return fault
+		}
 		w := f.p.end.Pipe.EndRead(uint64(n))
 		f.p.obey(w)
-		if fault != nil || w.Flags&pipes.More == 0 {
-			return fault
+		if w.Flags&pipes.More == 0 {
+			return nil
 		}
 	}
 	return nil
@@ -331,8 +339,12 @@ func (f *pipeFile) write(c *ioCall) error {
 			m, fault = c.getFrom(n, b)
 			n += m
 		}
-		if fault != nil && mode != pipes.Stream {
-			n = 0 // a record goes in whole or not at all
+		if fault != nil {
+			// pipe_write publishes whole pages, and a record or packet as one piece.
+			n -= min(n, (c.done+n)&abi.PageMask)
+			if mode != pipes.Stream {
+				n = 0
+			}
 		}
 		f.p.obey(f.p.end.Pipe.EndWrite(uint64(n), mode))
 		c.advance(n)
