@@ -88,6 +88,7 @@ func demandZero(p *PerCPU, pte *uint64, e uint64) (done, again bool) {
 		return false, true
 	}
 	p.Stats.DemandZero++
+	cur(p).Faults++
 	return true, false
 }
 
@@ -108,6 +109,7 @@ func copyOnWrite(p *PerCPU, pte *uint64, e, addr uint64) (done, again bool) {
 		store(pte, writable)
 		p.Invlpg(addr)
 		p.Stats.COWReuse++
+		cur(p).Faults++
 		return true, false
 	}
 	me := uint64(1) << (p.ID & 63)
@@ -134,6 +136,7 @@ func copyOnWrite(p *PerCPU, pte *uint64, e, addr uint64) (done, again bool) {
 	store(pte, writable&^abi.PTEAddr|f)
 	dropFrame(p, old)
 	p.Stats.COWCopy++
+	cur(p).Faults++
 	return true, false
 }
 

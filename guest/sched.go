@@ -140,6 +140,7 @@ func take(p *PerCPU) *Thread {
 			if load(&t.Affinity)&me == 0 || and(word, ^bit)&bit == 0 {
 				continue
 			}
+			t.TSCIn = p.RDTSC() // before OnCPU: whoever sees that set knows since when
 			if !cas(&t.OnCPU, 0, p.ID+1) {
 				fatal(p)
 			}
@@ -157,6 +158,7 @@ func take(p *PerCPU) *Thread {
 //
 //go:nosplit
 func block(p *PerCPU, t *Thread) bool {
+	t.Waits++
 	charge(p, t)
 	store(&t.OnCPU, 0)
 	if cas(&t.State, abi.StateRun, abi.StateBlocked) {
@@ -173,6 +175,7 @@ func block(p *PerCPU, t *Thread) bool {
 //go:nosplit
 func yield(p *PerCPU, t *Thread) {
 	p.SaveFPU(t)
+	t.Yields++
 	charge(p, t)
 	store(&t.OnCPU, 0)
 	setReady(p.VM, t.Index)
@@ -205,7 +208,6 @@ func schedule(p *PerCPU) {
 		}
 		p.Stats.Switches++
 		p.Cur = uint64(uintptr(unsafe.Pointer(t)))
-		t.TSCIn = p.RDTSC()
 		setSpace(p, t.Space)
 		if resumeRecord(p, t) {
 			p.LoadFPU(t)

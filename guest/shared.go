@@ -238,6 +238,9 @@ type ThreadHead struct {
 	Affinity uint64
 	// TSCIn is the TSC when the thread was put on its vCPU; TSCRun the ticks it ran before that.
 	TSCIn, TSCRun uint64
+	// Faults counts page faults that were served here, Waits how often the thread gave up its vCPU to wait, Yields how
+	// often it did so for others. Nobody but ring 0 writes them while the thread lives.
+	Faults, Waits, Yields uint64
 
 	Wait Wait
 	Vec  Vec

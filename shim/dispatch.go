@@ -17,6 +17,7 @@ import (
 // KindDie are the machine's own business and refused here. It may run on several vCPUs' threads at once.
 func (k *Kernel) Call(vcpu int, call *guest.Call) {
 	req := *call
+	came := k.tsc()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	call.Action, call.Ret, call.Flags = abi.ActBlock, 0, 0
@@ -35,7 +36,7 @@ func (k *Kernel) Call(vcpu int, call *guest.Call) {
 		k.objectNote(&req)
 		call.Action = abi.ActReturn
 	} else {
-		k.callOf(vcpu, &req, call)
+		k.callOf(vcpu, &req, call, came)
 	}
 	if !k.ended {
 		k.memory.Reap()
@@ -43,8 +44,8 @@ func (k *Kernel) Call(vcpu int, call *guest.Call) {
 	}
 }
 
-// callOf serves a request that a thread makes.
-func (k *Kernel) callOf(vcpu int, req, reply *guest.Call) {
+// callOf serves a request that a thread makes, which came at a TSC.
+func (k *Kernel) callOf(vcpu int, req, reply *guest.Call, came uint64) {
 	t, err := k.caller(req)
 	if err != nil {
 		k.fail(err)
@@ -56,7 +57,9 @@ func (k *Kernel) callOf(vcpu int, req, reply *guest.Call) {
 		return // woken early, with its call still being served: it goes on waiting
 	}
 	t.vcpu, t.flags = vcpu, 0
+	t.serveFrom(came)
 	action, ret := k.serve(t, req)
+	t.serveEnd()
 	t.vcpu = -1
 	if k.ended {
 		return

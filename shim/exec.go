@@ -197,6 +197,7 @@ func (t *Thread) enterProgram(r *execRequest, space *addressSpace, start *loader
 	// The old program's memory (exec_mm_release): its waiters are told, robust futexes are given up.
 	t.releaseRobust()
 	t.clearChildTID()
+	p.addPeak(&p.usage)
 	t.leaveSpace()
 	t.dropSpace()
 	t.useSpace(space)

@@ -31,8 +31,10 @@ type Config struct {
 	// HWCap and HWCap2 are the processor's features as the auxiliary vector says them: CPUID leaf 1 EDX, and bit 1 for
 	// FSGSBASE.
 	HWCap, HWCap2 uint64
-	// TSCKHz is the rate of the guest's TSC, by which CPU time is counted; 0 leaves it uncounted.
+	// TSCKHz is the rate of the guest's TSC, by which CPU time is counted; 0 leaves it uncounted. TSC reads it; nil, where
+	// it is not known, counts CPU time up to a thread's last request or switch only, and all of it as user time.
 	TSCKHz uint64
+	TSC    func() uint64
 	Limits Limits
 	Trace  Tracer // nil is none. Ring 0 must forward every call then (vmm.Config.ForwardAll)
 }
@@ -79,6 +81,7 @@ type Kernel struct {
 	queuedSignals        int               // siginfos in all queues
 	unknown              map[uint64]uint64 // calls that do not exist, by number
 	forks                uint64            // processes and threads made since boot
+	usage                usage             // of threads that are gone
 
 	fileKernel // open files and what they wait for: openfile.go
 

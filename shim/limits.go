@@ -49,9 +49,9 @@ func (k *Kernel) initialLimits() limits {
 func limitCalls() []Syscall {
 	return []Syscall{
 		{unix.SYS_GETRLIMIT, "getrlimit", sysGetrlimit, Full, "", "constant"},
-		{unix.SYS_SETRLIMIT, "setrlimit", sysSetrlimit, Partial, "CPU, RTTIME and LOCKS are kept but not enforced", "constant"},
-		{unix.SYS_PRLIMIT64, "prlimit64", sysPrlimit64, Partial, "CPU, RTTIME and LOCKS are kept but not enforced", "constant"},
-		{unix.SYS_GETRUSAGE, "getrusage", sysGetrusage, Partial, "all time counts as user time", "threads of the process"},
+		{unix.SYS_SETRLIMIT, "setrlimit", sysSetrlimit, Partial, "RTTIME is kept but not enforced", "constant"},
+		{unix.SYS_PRLIMIT64, "prlimit64", sysPrlimit64, Partial, "RTTIME is kept but not enforced", "constant"},
+		{unix.SYS_GETRUSAGE, "getrusage", sysGetrusage, Full, "time in ring 0 counts as user time", "threads of the process"},
 	}
 }
 
@@ -68,6 +68,9 @@ func (t *Thread) changeLimit(p *Process, i int, cur, max uint64) error {
 		return unix.EPERM
 	}
 	l.cur, l.max = cur, max
+	if i == unix.RLIMIT_CPU {
+		p.timers.armLimit()
+	}
 	if p.mm != nil {
 		p.mm.SetLimits(p.memoryLimits())
 	}

@@ -84,26 +84,29 @@ func (k *Kernel) procMeminfo() string {
 	return b.String()
 }
 
-// procKernelStat is /proc/stat. All time of the threads counts as user time.
+// procKernelStat is /proc/stat.
 func (k *Kernel) procKernelStat() string {
 	var b strings.Builder
-	var user time.Duration
+	u := k.usage
 	running := 0
 	for _, t := range k.threads {
-		user += t.cpuTime()
+		u.addThread(t)
 		if letter, _ := t.state(); letter == 'R' {
 			running++
 		}
 	}
 	n := k.cfg.NumCPUs
 	up := clockTicks(time.Since(k.boot))
-	ticks := min(clockTicks(user), up*int64(n))
-	fmt.Fprintf(&b, "cpu  %d 0 0 %d 0 0 0 0 0 0\n", ticks, up*int64(n)-ticks)
+	user := min(clockTicks(u.user), up*int64(n))
+	system := min(clockTicks(u.system), up*int64(n)-user)
+	fmt.Fprintf(&b, "cpu  %d 0 %d %d 0 0 0 0 0 0\n", user, system, up*int64(n)-user-system)
 	for i := range n {
-		fmt.Fprintf(&b, "cpu%d %d 0 0 %d 0 0 0 0 0 0\n", i, ticks/int64(n), up-ticks/int64(n))
+		// Time is counted by thread, not by vCPU.
+		u, s := user/int64(n), system/int64(n)
+		fmt.Fprintf(&b, "cpu%d %d 0 %d %d 0 0 0 0 0 0\n", i, u, s, up-u-s)
 	}
-	fmt.Fprintf(&b, "intr 0\nctxt 0\nbtime %d\nprocesses %d\nprocs_running %d\nprocs_blocked 0\nsoftirq 0\n",
-		k.boot.Unix(), k.forks, max(1, running))
+	fmt.Fprintf(&b, "intr 0\nctxt %d\nbtime %d\nprocesses %d\nprocs_running %d\nprocs_blocked 0\nsoftirq 0\n",
+		u.nvcsw+u.nivcsw, k.boot.Unix(), k.forks, max(1, running))
 	return b.String()
 }
 

@@ -70,7 +70,7 @@ func schedCalls() []Syscall {
 		{unix.SYS_IOPRIO_SET, "ioprio_set", sysIoprioSet, Partial, "of one process only; kept and reported", "constant"},
 		{unix.SYS_GETCPU, "getcpu", sysGetcpu, Full, "one NUMA node", "constant"},
 		{unix.SYS_MEMBARRIER, "membarrier", sysMembarrier, Partial, "without rseq commands", "vCPUs"},
-		{unix.SYS_RSEQ, "rseq", sysAbsent, None, "ENOSYS: C libraries do without", "constant"},
+		{unix.SYS_RSEQ, "rseq", sysAbsent, None, "ENOSYS, and C libraries do without: a user word to store at every switch of a thread would cost those more than it gives", "constant"},
 	}
 }
 

@@ -70,11 +70,10 @@ func hostClock(id int32) int64 {
 	return ts.Nano()
 }
 
-// CPU-time clocks of a process or thread by number (include/linux/posix-timers.h).
+// CPU-time clocks of a process or thread by number (include/linux/posix-timers.h): 0 (CPUCLOCK_PROF) and 2 (CPUCLOCK_SCHED)
+// are all of its time.
 const (
-	cpuClockProf      = 0
 	cpuClockVirt      = 1
-	cpuClockSched     = 2
 	cpuClockPerThread = 4
 )
 
@@ -102,6 +101,10 @@ func (t *Thread) readClock(id int32) (int64, error) {
 		if target == nil || target.p != t.p {
 			return 0, unix.EINVAL
 		}
+		if id&3 == cpuClockVirt {
+			user, _ := target.splitTime()
+			return int64(user), nil
+		}
 		return int64(target.cpuTime()), nil
 	}
 	p := t.p
@@ -111,16 +114,10 @@ func (t *Thread) readClock(id int32) (int64, error) {
 	if p == nil {
 		return 0, unix.EINVAL
 	}
-	return int64(p.cpuTime()), nil
-}
-
-// cpuTime is what all threads of the process have run.
-func (p *Process) cpuTime() time.Duration {
-	d := p.usage.user + p.usage.system
-	for _, t := range p.threads {
-		d += t.cpuTime()
+	if id&3 == cpuClockVirt {
+		return int64(p.userTime()), nil
 	}
-	return d
+	return int64(p.cpuTime()), nil
 }
 
 func sysClockGettime(t *Thread, a Args) (uint64, error) {

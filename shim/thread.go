@@ -57,6 +57,10 @@ type Thread struct {
 	code   int  // exit status as wait4 stores it, once killed or exited
 	start  time.Time
 	flt    struct{ minor, major int64 }
+
+	// CPU time in ticks of the TSC: of requests that were served, when the one that is being served came (0 is none),
+	// and the largest that was shown.
+	served, servedFrom, shown uint64
 }
 
 // findSlot returns a slot that neither shim nor ring 0 uses, or -1. Ring 0 stores abi.StateFree once it has left a
@@ -117,7 +121,7 @@ func (k *Kernel) newThread(p *Process, tid int) (*Thread, error) {
 		atomic.StoreUint64(&s.PPID, 0)
 	}
 	s.OrigRAX = ^uint64(0)
-	s.TSCIn, s.TSCRun = 0, 0
+	s.TSCIn, s.TSCRun, s.Faults, s.Waits, s.Yields = 0, 0, 0, 0, 0
 	s.Wait = guest.Wait{}
 	atomic.StoreUint64(&s.OnCPU, 0)
 	atomic.StoreUint64(&s.Attn, 0)
@@ -213,8 +217,9 @@ func (t *Thread) exit() {
 	t.leaveSpace()
 	t.dropFiles()
 	p.usage.addThread(t)
-	if p.mm != nil && len(p.threads) == 1 {
-		p.usage.maxRSS = max(p.usage.maxRSS, p.mm.Usage().PeakRSS)
+	k.usage.addThread(t)
+	if len(p.threads) == 1 {
+		p.addPeak(&p.usage)
 	}
 	t.pdeath()
 	k.discard(&t.pending, ^sig.Set(0))

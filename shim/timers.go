@@ -121,6 +121,7 @@ type processTimers struct {
 	real   timer // ITIMER_REAL, alarm(2)
 	virt   timer
 	prof   timer
+	limit  timer // RLIMIT_CPU
 	posix  map[int32]*posixTimer
 	nextID int32
 }
@@ -132,8 +133,32 @@ func (pt *processTimers) init(p *Process) {
 		return func(int64) { p.k.send(p, nil, sig.Kernel(n)) }
 	}
 	pt.real = timer{k: p.k, now: p.k.monotonic, fire: signal(sig.SIGALRM)}
-	pt.virt = timer{k: p.k, now: p.cpuTime, cpu: true, fire: signal(sig.SIGVTALRM)}
+	pt.virt = timer{k: p.k, now: p.userTime, cpu: true, fire: signal(sig.SIGVTALRM)}
 	pt.prof = timer{k: p.k, now: p.cpuTime, cpu: true, fire: signal(sig.SIGPROF)}
+	pt.limit = timer{k: p.k, now: p.cpuTime, cpu: true, fire: func(int64) { pt.overLimit() }}
+	pt.armLimit()
+}
+
+// armLimit has the process told when it reaches RLIMIT_CPU.
+func (pt *processTimers) armLimit() {
+	when := time.Duration(0)
+	if cur := pt.p.limits[unix.RLIMIT_CPU].cur; cur < uint64(maxSeconds) {
+		when = max(time.Duration(cur)*time.Second, 1)
+	}
+	pt.limit.arm(when, 0)
+}
+
+// overLimit is check_process_timers of kernel/time/posix-cpu-timers.c: SIGKILL at the hard limit, SIGXCPU at the soft one,
+// which moves on by a second.
+func (pt *processTimers) overLimit() {
+	l := &pt.p.limits[unix.RLIMIT_CPU]
+	if hard := l.max; hard < uint64(maxSeconds) && pt.p.cpuTime() >= time.Duration(hard)*time.Second {
+		pt.p.k.send(pt.p, nil, sig.Kernel(sig.SIGKILL))
+		return
+	}
+	l.cur++
+	pt.armLimit()
+	pt.p.k.send(pt.p, nil, sig.Kernel(sig.SIGXCPU))
 }
 
 // monotonic is the time since the VM began; never 0.
@@ -141,7 +166,7 @@ func (k *Kernel) monotonic() time.Duration { return time.Since(k.boot) + 1 }
 
 // stop ends all timers.
 func (pt *processTimers) stop() {
-	for _, m := range []*timer{&pt.real, &pt.virt, &pt.prof} {
+	for _, m := range []*timer{&pt.real, &pt.virt, &pt.prof, &pt.limit} {
 		if m.k != nil {
 			m.stop()
 		}

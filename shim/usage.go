@@ -31,15 +31,63 @@ func (u *usage) addThread(t *Thread) {
 	u.add(&v)
 }
 
-// usage returns what the thread has used. Ring 0 counts TSC ticks; time in the guest kernel counts as user time, as
-// Linux without tick accounting could not tell either.
+// usage returns what the thread has used. The slot's words are the guest's: any value must do no harm.
 func (t *Thread) usage() usage {
-	return usage{user: t.cpuTime(), minflt: t.flt.minor, majflt: t.flt.major}
+	count := func(word *uint64) int64 { return int64(atomic.LoadUint64(word) & (1<<62 - 1)) }
+	s := t.slot
+	u := usage{
+		minflt: t.flt.minor + count(&s.Faults), majflt: t.flt.major,
+		nvcsw: count(&s.Waits), nivcsw: count(&s.Yields),
+	}
+	u.user, u.system = t.splitTime()
+	return u
 }
 
-// cpuTime returns how long the thread ran on a vCPU, up to when ring 0 last charged it: at every switch.
-func (t *Thread) cpuTime() time.Duration {
-	return t.k.ticksToTime(atomic.LoadUint64(&t.slot.TSCRun))
+// cpuTime returns how long the thread has run on a vCPU.
+func (t *Thread) cpuTime() time.Duration { return t.k.ticksToTime(t.ran()) }
+
+// splitTime divides that: what the host took to serve the thread's requests is system time. What ring 0 serves by itself
+// is too short to be measured there, and counts as user time.
+func (t *Thread) splitTime() (user, system time.Duration) {
+	ran, served := t.ran(), t.served
+	if t.servedFrom != 0 {
+		served += t.k.cfg.TSC() - t.servedFrom
+	}
+	served = min(served, ran)
+	return t.k.ticksToTime(ran - served), t.k.ticksToTime(served)
+}
+
+// ran returns the ticks that the thread has run on a vCPU: what ring 0 has charged, which it does at every request and
+// switch, and the time since then if it runs. Ring 0 may charge the thread at the same moment, so that what it charges is
+// counted twice here; then the thread's time stands still until it has caught up.
+func (t *Thread) ran() uint64 {
+	s := t.slot
+	ran := atomic.LoadUint64(&s.TSCRun)
+	if t.k.cfg.TSC != nil && atomic.LoadUint64(&s.OnCPU) != 0 {
+		if in, now := atomic.LoadUint64(&s.TSCIn), t.k.cfg.TSC(); in != 0 && in < now {
+			ran += now - in
+		}
+	}
+	t.shown = max(t.shown, ran)
+	return t.shown
+}
+
+// serveFrom notes when the request that is about to be served came; serveEnd charges the time since then.
+func (t *Thread) serveFrom(tsc uint64) { t.servedFrom = tsc }
+
+func (t *Thread) serveEnd() {
+	if t.servedFrom != 0 {
+		t.served += t.k.cfg.TSC() - t.servedFrom
+		t.servedFrom = 0
+	}
+}
+
+// tsc is the guest's time-stamp counter, 0 if it is not known.
+func (k *Kernel) tsc() uint64 {
+	if k.cfg.TSC == nil {
+		return 0
+	}
+	return k.cfg.TSC()
 }
 
 // ticksToTime converts TSC ticks, which are the guest's word: any value must do no harm.
@@ -63,8 +111,38 @@ func (p *Process) usageSelf() usage {
 	for _, t := range p.threads {
 		u.addThread(t)
 	}
+	p.addPeak(&u)
+	return u
+}
+
+// addPeak counts the resident memory of the program that runs.
+func (p *Process) addPeak(u *usage) {
 	if p.mm != nil {
 		u.maxRSS = max(u.maxRSS, p.mm.Usage().PeakRSS)
 	}
-	return u
+}
+
+// splitTime is the user and system time of all threads of the process.
+func (p *Process) splitTime() (user, system time.Duration) {
+	user, system = p.usage.user, p.usage.system
+	for _, t := range p.threads {
+		u, s := t.splitTime()
+		user, system = user+u, system+s
+	}
+	return user, system
+}
+
+// cpuTime is what all threads of the process have run.
+func (p *Process) cpuTime() time.Duration {
+	d := p.usage.user + p.usage.system
+	for _, t := range p.threads {
+		d += t.cpuTime()
+	}
+	return d
+}
+
+// userTime is the part of it that is user time.
+func (p *Process) userTime() time.Duration {
+	user, _ := p.splitTime()
+	return user
 }

@@ -226,10 +226,12 @@ func abs(d int64) uint64 {
 	return uint64(d)
 }
 
-// TSC returns the guest's time-stamp counter now, which CPU time is counted by; false if that is not known.
-func (vm *VM) TSC() (uint64, bool) {
+// TSC returns a function that reads the guest's time-stamp counter, by which CPU time is counted; nil if the counter is not
+// stable.
+func (vm *VM) TSC() func() uint64 {
 	if vm.clock == nil {
-		return 0, false
+		return nil
 	}
-	return rdtsc() + vm.clock.offset, true
+	offset := vm.clock.offset
+	return func() uint64 { return rdtsc() + offset }
 }
