@@ -280,7 +280,7 @@ func (vm *fileVM) checkClosed() {
 		if vm.k.socketBytes != 0 || vm.k.fileLocks != 0 || vm.k.pollItems != 0 {
 			vm.Errorf("%d bytes in sockets, %d locks, %d polled files are left", vm.k.socketBytes, vm.k.fileLocks, vm.k.pollItems)
 		}
-		if vm.k.epollItems != 0 || vm.k.inFlight != 0 || len(vm.k.unixNames) != 0 || len(vm.k.lockWaits) != 0 {
+		if vm.k.epollItems != 0 || vm.k.inFlight != 0 || len(vm.k.flying) != 0 || len(vm.k.unixNames) != 0 || len(vm.k.lockWaits) != 0 {
 			vm.Errorf("%d interests, %d descriptors in flight, %d names, %d lock waits are left",
 				vm.k.epollItems, vm.k.inFlight, len(vm.k.unixNames), len(vm.k.lockWaits))
 		}

@@ -242,6 +242,7 @@ func TestFIFOAgainstLinux(t *testing.T) {
 		s.write(rw, strings.Repeat("x", 4096))
 		s.poll(rw)
 		s.do("getfl", unix.SYS_FCNTL, rw, unix.F_GETFL)
+		s.open("direct", "fifo", unix.O_RDWR|unix.O_DIRECT)
 		opath := s.open("opath", "fifo", unix.O_PATH)
 		s.do("read", unix.SYS_READ, opath, st, 1)
 		s.do("trunc", unix.SYS_OPENAT, atFDCWD, p, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_DIRECTORY, 0)

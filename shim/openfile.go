@@ -133,7 +133,11 @@ func (f *OpenFile) hold() *OpenFile {
 // drop gives a reference back.
 func (f *OpenFile) drop() {
 	f.refs--
-	if f.refs == 0 && atomic.AddUint64(&f.k.guestFile(f.index).Ref, ^uint64(0)) == 0 {
+	if f.refs > 0 {
+		if f.k.flying[f] == f.refs {
+			f.k.collectRights()
+		}
+	} else if atomic.AddUint64(&f.k.guestFile(f.index).Ref, ^uint64(0)) == 0 {
 		f.destroy()
 	}
 }
@@ -222,6 +226,9 @@ type fileKernel struct {
 	unixNames map[string]*unixSocket
 	autobind  uint32
 	inFlight  int
+	flying    map[*OpenFile]int // the sockets among them, and how often
+	// collecting is set while collectRights drops descriptions.
+	collecting bool
 
 	idlePipes   []pipeMemory
 	pipePages   pipeAccounts

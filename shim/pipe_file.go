@@ -51,11 +51,16 @@ type pipeAccounts struct {
 	total  uint64
 }
 
-// pipeLimits are Linux's, with the VM's own bound on all pipes together, which holds for root too.
-func (k *Kernel) pipeLimits() pipes.Limits {
-	l := pipes.DefaultLimits()
-	l.SoftPage = min(l.SoftPage, uint64(k.cfg.Limits.PipeBytes)/abi.PageSize)
-	return l
+// pipeLimits are those of the pipes of one user, Linux's, and of all pipes of the VM together, which hold for root too.
+func (k *Kernel) pipeLimits() (user, vm pipes.Limits) {
+	pages := uint64(k.cfg.Limits.PipeBytes) / abi.PageSize
+	// A VM that has reached its limit still makes small pipes: many thousands have room then.
+	return pipes.DefaultLimits(), pipes.Limits{MaxSize: pipes.MaxSize, SoftPage: pages, HardPage: 4 * pages}
+}
+
+// pipePrivileged is the opposite of pipe_is_unprivileged_user.
+func (t *Thread) pipePrivileged() bool {
+	return t.cred.Has(unix.CAP_SYS_RESOURCE) || t.cred.Has(unix.CAP_SYS_ADMIN)
 }
 
 // charge moves n pages, which may be negative, to the user's account.
@@ -73,9 +78,9 @@ func (k *Kernel) charge(uid uint32, n int64) {
 // newPipe makes a pipe without ends, for the user of t. ENFILE if the VM has too much memory in pipes.
 func (k *Kernel) newPipe(t *Thread) (*pipe, error) {
 	uid := t.cred.UID
-	pages := k.pipeLimits().NewPipe(k.pipePages.total, false)
-	// A full VM still makes small pipes, up to twice its bound.
-	if pages == 0 || k.pipePages.total+pages > 2*uint64(k.cfg.Limits.PipeBytes)/abi.PageSize {
+	user, vm := k.pipeLimits()
+	pages := min(user.NewPipe(k.pipePages.byUser[uid], t.pipePrivileged()), vm.NewPipe(k.pipePages.total, false))
+	if pages == 0 {
 		return nil, unix.ENFILE
 	}
 	p := &pipe{k: k, uid: uid, pages: pages}
@@ -378,10 +383,14 @@ func (f *pipeFile) ioctl(t *Thread, of *OpenFile, req uint32, arg uint64) (uint6
 }
 
 // setSize is F_SETPIPE_SZ: it answers the size granted.
-func (f *pipeFile) setSize(arg uint32) (uint64, error) {
+func (f *pipeFile) setSize(t *Thread, arg uint32) (uint64, error) {
 	p, k := f.p, f.p.k
 	old := uint32(p.pages * abi.PageSize)
-	size, errno := k.pipeLimits().Resize(arg, old, k.pipePages.total, false)
+	user, vm := k.pipeLimits()
+	size, errno := user.Resize(arg, old, k.pipePages.byUser[p.uid], t.pipePrivileged())
+	if errno == 0 {
+		_, errno = vm.Resize(arg, old, k.pipePages.total, false)
+	}
 	if errno != 0 {
 		return 0, unix.Errno(errno)
 	}

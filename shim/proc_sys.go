@@ -184,7 +184,7 @@ func (pr *procFS) sys() vfs.Inode {
 	fs := dir(map[string]func() string{
 		"pipe-max-size": is("%d", pipes.MaxSize), "nr_open": is("%d", nrOpen), "file-max": is("%d", len(k.files.open)),
 		"file-nr":              func() string { return fmt.Sprintf("%d\t0\t%d", k.files.used(), len(k.files.open)) },
-		"pipe-user-pages-soft": func() string { return fmt.Sprint(k.pipeLimits().SoftPage) },
+		"pipe-user-pages-soft": is("%d", pipes.DefaultLimits().SoftPage),
 		"pipe-user-pages-hard": is("%d", 0),
 	}, "file-max", "file-nr", "nr_open", "pipe-max-size", "pipe-user-pages-hard", "pipe-user-pages-soft")
 	fs.Add("epoll", dir(map[string]func() string{"max_user_watches": is("%d", maxEpollItems)}, "max_user_watches"))

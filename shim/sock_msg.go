@@ -48,7 +48,9 @@ func (m *sockMsg) sender(s *unixSocket, t *Thread) ucred {
 func (m *sockMsg) takeRights(k *Kernel) []*OpenFile {
 	r := m.rights
 	m.rights = nil
-	k.inFlight += len(r)
+	for _, f := range r {
+		k.fly(f, 1)
+	}
 	return r
 }
 
@@ -81,7 +83,9 @@ func (m *sockMsg) receive(msg *unixMsg, peek bool) {
 		}
 		return
 	}
-	msg.from.k.inFlight -= len(msg.rights)
+	for _, f := range msg.rights {
+		msg.from.k.fly(f, -1)
+	}
 	msg.rights = nil
 }
 

@@ -218,7 +218,7 @@ func (a *unixAddr) key(typ int) string { return string(rune(typ)) + a.name }
 // discard drops a message that nobody receives.
 func (m *unixMsg) discard() {
 	for _, f := range m.rights {
-		m.from.k.inFlight--
+		m.from.k.fly(f, -1)
 		f.drop()
 	}
 	m.rights = nil

@@ -271,6 +271,13 @@ func (f *OpenFile) canSplice() bool {
 	return f.path.Inode().Type() == unix.S_IFSOCK
 }
 
+// streamsInto reports whether sendfile moves from a file without offsets: into pipes only, and from all but pipes.
+func (f *OpenFile) streamsInto(out *OpenFile) bool {
+	_, fromPipe := f.impl.(*pipeFile)
+	_, toPipe := out.impl.(*pipeFile)
+	return toPipe && !fromPipe
+}
+
 // movePipe is splice or tee between two pipes.
 func (t *Thread) movePipe(in, out *OpenFile, size uint64, take, nonblock bool) (uint64, error) {
 	src, dst := in.impl.(*pipeFile).p, out.impl.(*pipeFile).p
@@ -421,7 +428,7 @@ func sysSendfile(t *Thread, a Args) (uint64, error) {
 		return 0, unix.EBADF
 	case a[2] != 0 && !in.seekable():
 		return 0, unix.ESPIPE
-	case !in.seekable(), !in.canSplice(), !out.canSplice(), out.flags&unix.O_APPEND != 0:
+	case !in.canSplice(), !out.canSplice(), out.flags&unix.O_APPEND != 0, !in.seekable() && !in.streamsInto(out):
 		return 0, unix.EINVAL
 	}
 	x := &transfer{t: t, in: in, out: out, inPos: pos, outPos: -1, left: int(min(a[3], abi.MAX_RW_COUNT))}

@@ -200,7 +200,7 @@ func fcntlPipeSize(t *Thread, f *OpenFile, a Args) (uint64, error) {
 	if a.int32(1) == unix.F_GETPIPE_SZ {
 		return p.p.pages * abi.PageSize, nil
 	}
-	return t.retryBusy(func() (uint64, error) { return p.setSize(uint32(a[2])) }, f)
+	return t.retryBusy(func() (uint64, error) { return p.setSize(t, uint32(a[2])) }, f)
 }
 
 // fcntlSeals serves the seals of memfd_create(2).

@@ -101,7 +101,7 @@ func endsOf(flags int) uint64 {
 // reopen opens an anonymous pipe again, through /proc/PID/fd: fifo_open without the wait for a partner.
 func (p *pipe) reopen(_ *Thread, r *openRequest) (fileImpl, error) {
 	ends := endsOf(r.flags)
-	if ends == 0 {
+	if ends == 0 || r.flags&unix.O_DIRECT != 0 {
 		return nil, unix.EINVAL
 	}
 	return p.openEnds(ends, 0), nil
@@ -152,6 +152,10 @@ func (t *Thread) openFIFO(path vfs.Path, flags int, cloexec bool) (uint64, error
 }
 
 func (t *Thread) installFIFO(f *pipeFile, path vfs.Path, flags int, cloexec bool) (uint64, error) {
+	if flags&unix.O_DIRECT != 0 { // do_dentry_open: only pipe2 and fcntl make packets
+		f.release()
+		return 0, unix.EINVAL
+	}
 	of, err := t.k.newOpenFile(f, path, flags)
 	if err != nil {
 		return 0, err
