@@ -37,6 +37,40 @@ type fdLeaf struct {
 	gpa  abi.GPA // 0 if the leaf is not mirrored
 }
 
+// inUse calls fn for the entries that are in use, in order; fn may close the one it gets.
+func (l *fdLeaf) inUse(fn func(i int, e *fdEntry)) {
+	for i, left := 0, l.used; left > 0 && i < len(l.fds); i++ {
+		if l.fds[i].f != nil {
+			left--
+			fn(i, &l.fds[i])
+		}
+	}
+}
+
+// maxSpareLeaves bounds the empty leaves that are kept for the next table.
+const maxSpareLeaves = 64
+
+// newLeaf returns an empty leaf, not mirrored.
+func (k *Kernel) newLeaf() *fdLeaf {
+	if n := len(k.spareLeaves); n > 0 {
+		l := k.spareLeaves[n-1]
+		k.spareLeaves = k.spareLeaves[:n-1]
+		return l
+	}
+	return &fdLeaf{}
+}
+
+// freeLeaf takes back a leaf whose descriptors are closed.
+func (k *Kernel) freeLeaf(l *fdLeaf) {
+	if l.gpa != 0 {
+		k.giveTablePage(l.gpa)
+		l.gpa = 0
+	}
+	if len(k.spareLeaves) < maxSpareLeaves {
+		k.spareLeaves = append(k.spareLeaves, l)
+	}
+}
+
 type fdEntry struct {
 	f       *OpenFile
 	cloexec bool
@@ -100,13 +134,11 @@ func (d *FDTable) clone(k *Kernel) (*FDTable, error) {
 		}
 		m := c.leaves[i]
 		m.used = l.used
-		for j := range l.fds {
-			if e := l.fds[j]; e.f != nil {
-				e.f.hold()
-				m.fds[j] = e
-				c.mirror(i*leafSize+j, e.f)
-			}
-		}
+		l.inUse(func(j int, e *fdEntry) {
+			e.f.hold()
+			m.fds[j] = *e
+			c.mirror(i*leafSize+j, e.f)
+		})
 	}
 	return c, nil
 }
@@ -118,9 +150,13 @@ func (d *FDTable) release(t *Thread) {
 		return
 	}
 	d.each(func(fd int, _ *fdEntry) { d.close(fd) })
-	for _, l := range d.leaves {
-		if l != nil && l.gpa != 0 {
-			d.k.giveTablePage(l.gpa)
+	root := d.k.tablePage(d.root)
+	for i, l := range d.leaves {
+		if l != nil {
+			if l.gpa != 0 {
+				atomic.StoreUint64(&root.Leaf[i], 0)
+			}
+			d.k.freeLeaf(l)
 		}
 	}
 	d.leaves = nil
@@ -146,12 +182,11 @@ func (d *FDTable) eachFrom(first, last int, fn func(fd int, e *fdEntry)) {
 		if l == nil || l.used == 0 {
 			continue
 		}
-		for j := range l.fds {
-			fd := i*leafSize + j
-			if l.fds[j].f != nil && fd >= first && fd <= last {
-				fn(fd, &l.fds[j])
+		l.inUse(func(j int, e *fdEntry) {
+			if fd := i*leafSize + j; fd >= first && fd <= last {
+				fn(fd, e)
 			}
-		}
+		})
 	}
 }
 
@@ -278,10 +313,11 @@ func (d *FDTable) addLeaf(i int) error {
 	if d.leaves[i] != nil {
 		return nil
 	}
-	l := &fdLeaf{}
+	l := d.k.newLeaf()
 	if i < mirroredLeaves {
 		gpa, err := d.k.takeTablePage()
 		if err != nil {
+			d.k.freeLeaf(l)
 			return err
 		}
 		l.gpa = gpa
@@ -322,10 +358,10 @@ func (k *Kernel) takeTablePage() (abi.GPA, error) {
 	return gpa, nil
 }
 
-// giveTablePage gives a page back. No vCPU reads it any more: the threads that named the table have left it by a
-// hypercall of their own.
+// giveTablePage gives a page back, every entry of which was cleared. No vCPU reads it any more: the threads that named
+// the table have left it by a hypercall of their own.
 func (k *Kernel) giveTablePage(gpa abi.GPA) {
-	if err := k.memory.FreeBlock(gpa); err != nil {
+	if err := k.memory.FreeZeroed(gpa); err != nil {
 		panic("shim: descriptor table page: " + err.Error())
 	}
 }

@@ -214,6 +214,9 @@ func (s *fileSlots) used() int { return s.next - len(s.free) }
 type fileKernel struct {
 	files   fileSlots
 	scratch []byte // bounce buffer of calls that do not sleep
+
+	spareLeaves []*fdLeaf // empty, for the next descriptor table
+
 	lastIno uint64 // of anonymous inodes
 	// polling is the thread for which files are polled: a signalfd shows its signals.
 	polling *Thread

@@ -118,7 +118,7 @@ func (p *Process) usageSelf() usage {
 // addPeak counts the resident memory of the program that runs.
 func (p *Process) addPeak(u *usage) {
 	if p.mm != nil {
-		u.maxRSS = max(u.maxRSS, p.mm.Usage().PeakRSS)
+		u.maxRSS = max(u.maxRSS, p.mm.PeakRSS())
 	}
 }
 

@@ -66,7 +66,7 @@ type SpaceUsage struct {
 func (u SpaceUsage) RSS() uint64 { return u.Anon + u.File + u.Shmem }
 
 // Usage counts what the address space uses. It walks the page tables, since ring 0 fills pages by itself; the peak
-// is therefore that of the moments at which somebody looked: here, and before a large unmapping.
+// is therefore that of the moments at which somebody looked: here, at its end, and before a large unmapping.
 func (s *Space) Usage() SpaceUsage {
 	s.m.mu.Lock()
 	defer s.m.unlock()
@@ -87,6 +87,27 @@ func (s *Space) usage() SpaceUsage {
 	s.peakRSS = max(s.peakRSS, u.RSS())
 	u.PeakRSS = s.peakRSS
 	return u
+}
+
+// PeakRSS is Usage's PeakRSS alone, for less.
+func (s *Space) PeakRSS() uint64 {
+	s.m.mu.Lock()
+	defer s.m.unlock()
+	s.notePeak()
+	return s.peakRSS
+}
+
+// notePeak raises the peak to what is resident now.
+func (s *Space) notePeak() {
+	n := uint64(0)
+	s.eachLeaf(0, userEnd, func(_ uint64, leaf *table, lo, hi int) {
+		for i := range leaf[lo:hi] {
+			if atomic.LoadUint64(&leaf[lo+i])&(abi.PTEPresent|pteNone) != 0 {
+				n++ // or the guest made it up, to seem larger
+			}
+		}
+	})
+	s.peakRSS = max(s.peakRSS, n<<abi.PageShift)
 }
 
 // residency is what of an area is resident, in bytes.

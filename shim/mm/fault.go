@@ -265,7 +265,7 @@ func (s *Space) faultCopy(v *vma, addr uint64, p *uint64, e uint64) (bool, error
 	if err != nil {
 		return false, err
 	}
-	src, again, err := v.obj.get(v.index(addr))
+	src, again, err := v.obj.get(v.index(addr), v.obj.npages())
 	if err != nil || again {
 		m.drop(f)
 		return false, err
@@ -281,7 +281,8 @@ func (s *Space) faultCopy(v *vma, addr uint64, p *uint64, e uint64) (bool, error
 
 // faultCached maps the page-cache page at addr, and on a read those around it that are cached and not mapped.
 func (s *Space) faultCached(v *vma, addr uint64, leaf *table, e uint64, write bool) (bool, error) {
-	pg, again, err := v.obj.get(v.index(addr))
+	size := v.obj.npages()
+	pg, again, err := v.obj.get(v.index(addr), size)
 	if err != nil || again {
 		return false, err
 	}
@@ -297,7 +298,6 @@ func (s *Space) faultCached(v *vma, addr uint64, leaf *table, e uint64, write bo
 	}
 	lo := max(addr&^(readWindow<<abi.PageShift-1), v.start)
 	hi := min(addr|(readWindow<<abi.PageShift-1), v.end-1)
-	size := v.obj.npages()
 	for a := lo; a < hi; a += abi.PageSize {
 		i := v.index(a)
 		if pg := v.obj.pages[i]; pg != nil && i < size && atomic.LoadUint64(&leaf[a>>abi.PageShift&511]) == 0 {

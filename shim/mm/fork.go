@@ -22,16 +22,19 @@ func (s *Space) Fork() (*Space, error) {
 	c.limits, c.mmapBase, c.stackTop = s.limits, s.mmapBase, s.stackTop
 	c.startBrk, c.brk, c.startStack, c.dataSize = s.startBrk, s.brk, s.startStack, s.dataSize
 	flush := false
+	areas := make([]vma, 0, len(s.vmas)) // in one piece: most children do not live long
+	c.vmas = make([]*vma, 0, len(s.vmas)+spareAreas)
 	for _, v := range s.vmas {
 		if v.flags&fDontFork != 0 {
 			continue
 		}
-		cv := *v
+		areas = append(areas, *v)
+		cv := &areas[len(areas)-1]
 		cv.space = c
 		cv.flags &^= fLocked | fLockOnFault // locks are not inherited
-		c.vmas = append(c.vmas, &cv)
+		c.vmas = append(c.vmas, cv)
 		cv.link()
-		c.account(&cv, cv.len(), true)
+		c.account(cv, cv.len(), true)
 		if v.flags&fWipeOnFork != 0 {
 			continue
 		}
@@ -53,29 +56,77 @@ func (s *Space) Fork() (*Space, error) {
 	return c, nil
 }
 
+// spareAreas is room in a child's list for areas that it makes.
+const spareAreas = 8
+
 // copyEntries copies the entries of v to the child's space c. It reports whether translations of the parent lost
 // rights.
 func (s *Space) copyEntries(v *vma, c *Space) (flush bool, err error) {
 	s.eachLeaf(v.start, v.end, func(base uint64, leaf *table, lo, hi int) {
-		if err != nil {
+		for lo < hi && atomic.LoadUint64(&leaf[lo]) == 0 {
+			lo++
+		}
+		if lo == hi || err != nil {
 			return
 		}
 		var to *table
-		for i := lo; i < hi; i++ {
-			if atomic.LoadUint64(&leaf[i]) == 0 {
-				continue
-			}
-			if to == nil {
-				if to, err = c.ensureLeaf(base); err != nil {
-					return
-				}
-			}
-			e, lost := s.shareEntry(v, &leaf[i])
-			flush = flush || lost
-			atomic.StoreUint64(&to[i], e) // no processor has the child loaded
+		if to, err = c.ensureLeaf(base); err == nil && s.copyLeaf(v, leaf[lo:hi], to[lo:hi]) {
+			flush = true
 		}
 	})
 	return flush, err
+}
+
+// copyLeaf copies entries of one table. Most of a fork's time is spent here, so the usual entries are dealt with in line:
+// untouched anonymous memory, pages that cannot be written to, and writable ones that no processor works on.
+func (s *Space) copyLeaf(v *vma, from, to []uint64) (flush bool) {
+	m := s.m
+	untouched, cow := uint64(0), uint64(0)
+	if v.anon() {
+		untouched = demand(v.prot)
+	}
+	if v.prot&protWrite != 0 {
+		cow = abi.PTECOW
+	}
+	private := v.flags&fShared == 0
+	to = to[:len(from)]
+	for i := range from {
+		e := atomic.LoadUint64(&from[i])
+		if e == 0 {
+			continue
+		}
+		if e&(abi.PTEPresent|pteNone) == 0 {
+			if e &= abi.PTEDemand; e != 0 { // else made up by the guest
+				e = untouched
+			}
+			atomic.StoreUint64(&to[i], e)
+			continue
+		}
+		f, still := e&abi.PTEAddr>>abi.PageShift, stands(e)
+		if (still || private && e&(abi.PTEPresent|abi.PTEBusy) == abi.PTEPresent) && m.isUser(f) {
+			now := e
+			if !still {
+				now = e&^abi.PTEWrite | cow
+			}
+			m.hold(frame(f))
+			if still || atomic.CompareAndSwapUint64(&from[i], e, now) {
+				flush = flush || (e^now)&abi.PTEWrite != 0
+				atomic.StoreUint64(&to[i], now&^(abi.PTEAccessed|abi.PTEDirty)) // no processor has the child loaded
+				continue
+			}
+			m.drop(frame(f))
+		}
+		child, lost := s.shareEntry(v, &from[i])
+		flush = flush || lost
+		atomic.StoreUint64(&to[i], child)
+	}
+	return flush
+}
+
+// stands reports whether ring 0 leaves a present entry alone, so that it can be shared as it is: it is not writable, and
+// not to be made so by copying.
+func stands(e uint64) bool {
+	return e&(abi.PTEPresent|abi.PTEWrite|abi.PTECOW|abi.PTEBusy) == abi.PTEPresent
 }
 
 // shareEntry makes one entry of the parent fit for sharing and returns the child's. The frame's count is raised

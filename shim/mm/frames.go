@@ -194,6 +194,15 @@ func (a *frames) put(f frame, st uint8) bool {
 	return true
 }
 
+// putZeroed is put of one frame, or a block of one, that its user has left zeroed: the next user is spared clearing it.
+func (a *frames) putZeroed(f frame, st uint8) bool {
+	if !a.put(f, st) {
+		return false
+	}
+	a.dirty[f/64] &^= 1 << (f % 64)
+	return true
+}
+
 // giveBack moves the n oldest blocks of a recycle stack to the buddy lists and their memory to the host.
 func (a *frames) giveBack(order, n int) {
 	s := a.recent[order]

@@ -49,6 +49,7 @@ type Memory struct {
 	cfg Config
 
 	frames *frames
+	refs   []uint32 // reference counts by frame, in guest RAM
 	// reserve is how many frames only the host's own structures may take, so that an out-of-memory kill and what
 	// follows it still work.
 	reserve int
@@ -57,10 +58,12 @@ type Memory struct {
 	nextID  uint64    // of the next guest.Space
 	dead    []*Space  // released, waiting for Active to become 0
 	live    int       // spaces not yet reaped
-	objects map[any]*Object
-	idle    list.List // of *Object that nobody maps or holds, oldest first: the page cache proper
-	pins    map[frame]*pinCount
-	later   []func() // run by unlock, after the lock is released
+	// Nodes without children, for new tables: of tables, and of leaf tables.
+	spareInner, spareLeafy []*node
+	objects                map[any]*Object
+	idle                   list.List // of *Object that nobody maps or holds, oldest first: the page cache proper
+	pins                   map[frame]*pinCount
+	later                  []func() // run by unlock, after the lock is released
 
 	stats Counters
 }
@@ -89,7 +92,7 @@ func New(cfg Config) (*Memory, error) {
 		cfg.FreeHigh = max(64, min(4096, int(end-first)/16))
 	}
 	m := &Memory{
-		ram: cfg.RAM, cfg: cfg,
+		ram: cfg.RAM, cfg: cfg, refs: refsAt(cfg.RAM, cfg.Refs, end),
 		frames:  newFrames(cfg.RAM, first, end, cfg.FreeHigh, cfg.Discard),
 		reserve: min(64, int(end-first)/32),
 		objects: map[any]*Object{},
@@ -135,11 +138,16 @@ func (m *Memory) AllocBlock(order int) (abi.GPA, error) {
 }
 
 // FreeBlock takes back a block. The caller has made sure that no vCPU uses it any more.
-func (m *Memory) FreeBlock(gpa abi.GPA) error {
+func (m *Memory) FreeBlock(gpa abi.GPA) error { return m.freeBlock(gpa, m.frames.put) }
+
+// FreeZeroed is FreeBlock for a block of one frame that the caller has left zeroed.
+func (m *Memory) FreeZeroed(gpa abi.GPA) error { return m.freeBlock(gpa, m.frames.putZeroed) }
+
+func (m *Memory) freeBlock(gpa abi.GPA, put func(frame, uint8) bool) error {
 	m.mu.Lock()
 	defer m.unlock()
 	f := frame(gpa >> abi.PageShift)
-	if gpa >= m.cfg.End || !m.frames.put(f, stHead) {
+	if gpa >= m.cfg.End || !put(f, stHead) {
 		return fmt.Errorf("mm: %#x is not the address of a block", gpa)
 	}
 	return nil
@@ -197,7 +205,7 @@ func (m *Memory) reclaim(n int) bool {
 }
 
 // ref returns the reference count of f, which must be a frame of the allocator.
-func (m *Memory) ref(f frame) *uint32 { return refAt(m.ram, m.cfg.Refs, f) }
+func (m *Memory) ref(f frame) *uint32 { return &m.refs[f] }
 
 // hold raises the reference count of f.
 func (m *Memory) hold(f frame) { atomic.AddUint32(m.ref(f), 1) }
@@ -217,8 +225,8 @@ func (m *Memory) drop(f frame) {
 
 // freeUser frees a frame whose count has become 0, or leaves that to the last pin.
 func (m *Memory) freeUser(f frame) {
-	if p := m.pins[f]; p != nil {
-		p.free = true
+	if len(m.pins) != 0 && m.pins[f] != nil {
+		m.pins[f].free = true
 		return
 	}
 	if !m.frames.put(f, stUser) {

@@ -310,7 +310,7 @@ func (s *Space) unmapInto(start, end uint64, g *gather) error {
 		return unix.ENOMEM
 	}
 	if end-start >= 1<<20 {
-		s.usage() // the peak of the resident size is about to pass
+		s.notePeak() // the peak of the resident size is about to pass
 	}
 	lo, hi := s.isolate(start, end)
 	for _, v := range s.vmas[lo:hi] {

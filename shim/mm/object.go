@@ -47,8 +47,8 @@ type Object struct {
 	version uint64
 	size    uint64 // in bytes, if back is nil
 	pages   map[uint64]*page
-	maps    map[*vma]struct{} // the reverse map
-	handles int               // users other than areas
+	areas   *vma // the reverse map: the first of the list
+	handles int  // users other than areas
 	inIdle  *list.Element
 	// loading has a channel per window that is being read. gen changes whenever a read under way may return stale
 	// data.
@@ -75,7 +75,7 @@ func (m *Memory) Object(b Backing) *Object {
 	if o := m.objects[key]; o != nil {
 		o.hold()
 		m.later = append(m.later, b.Release)
-		if v := o.back.Version(); v != o.version && len(o.maps) == 0 {
+		if v := o.back.Version(); v != o.version && o.areas == nil {
 			o.version = v
 			o.gen++
 			o.dropClean(len(o.pages))
@@ -105,7 +105,7 @@ func (m *Memory) newMemObject(size uint64) *Object {
 func (m *Memory) newObject(key any) *Object {
 	o := &Object{
 		m: m, key: key, handles: 1,
-		pages: map[uint64]*page{}, maps: map[*vma]struct{}{}, loading: map[uint64]chan struct{}{},
+		pages: map[uint64]*page{}, loading: map[uint64]chan struct{}{},
 	}
 	m.objects[key] = o
 	return o
@@ -142,26 +142,41 @@ func (o *Object) put() {
 
 // link and unlink keep the reverse map of v's object.
 func (v *vma) link() {
-	if v.obj != nil {
-		v.obj.maps[v] = struct{}{}
-		v.obj.unidle()
+	o := v.obj
+	if o == nil {
+		return
 	}
+	v.prevOfObj, v.nextOfObj = nil, o.areas
+	if o.areas != nil {
+		o.areas.prevOfObj = v
+	}
+	o.areas = v
+	o.unidle()
 }
 
 func (v *vma) unlink() {
-	if v.obj == nil {
+	o := v.obj
+	if o == nil {
 		return
 	}
-	delete(v.obj.maps, v)
-	v.obj.maybeIdle()
+	if v.prevOfObj != nil {
+		v.prevOfObj.nextOfObj = v.nextOfObj
+	} else {
+		o.areas = v.nextOfObj
+	}
+	if v.nextOfObj != nil {
+		v.nextOfObj.prevOfObj = v.prevOfObj
+	}
+	v.prevOfObj, v.nextOfObj = nil, nil
+	o.maybeIdle()
 	if v.flags&fShared != 0 {
-		v.obj.queueWriteback()
+		o.queueWriteback()
 	}
 }
 
 // maybeIdle handles the loss of the last user: memory goes, the pages of a file stay cached.
 func (o *Object) maybeIdle() {
-	if o.handles > 0 || len(o.maps) > 0 || o.inIdle != nil {
+	if o.handles > 0 || o.areas != nil || o.inIdle != nil {
 		return
 	}
 	if o.back == nil {
@@ -215,20 +230,17 @@ func (o *Object) isDirty(index uint64) bool {
 	return p != nil && p.dirty
 }
 
-// get returns the page at index. again means that the lock was released to read it: the caller looks everything up
-// once more. Frames are taken here, so other pages of other objects may go.
-func (o *Object) get(index uint64) (p *page, again bool, err error) {
+// get returns the page at index of an object with size pages. again means that the lock was released to read it: the
+// caller looks everything up once more. Frames are taken here, so other pages of other objects may go.
+func (o *Object) get(index, size uint64) (p *page, again bool, err error) {
+	if index >= size {
+		return nil, false, errPastEOF // of a page that is cached: the host cut the file
+	}
 	if p := o.pages[index]; p != nil {
-		if index >= o.npages() {
-			return nil, false, errPastEOF // the host cut the file
-		}
 		return p, false, nil
 	}
-	if index >= o.npages() {
-		return nil, false, errPastEOF
-	}
 	if o.back != nil {
-		return nil, true, o.load(index)
+		return nil, true, o.load(index, size)
 	}
 	f, err := o.m.userFrame(true)
 	if err != nil {
@@ -239,8 +251,9 @@ func (o *Object) get(index uint64) (p *page, again bool, err error) {
 	return p, false, nil
 }
 
-// load reads the window of index into the cache. It releases the lock while it reads.
-func (o *Object) load(index uint64) error {
+// load reads the window of index into the cache, as far as the object's size in pages. It releases the lock while it
+// reads.
+func (o *Object) load(index, size uint64) error {
 	m := o.m
 	win := index &^ (readWindow - 1)
 	if ch := o.loading[win]; ch != nil {
@@ -253,7 +266,7 @@ func (o *Object) load(index uint64) error {
 	o.loading[win] = ch
 	o.hold() // keeps the object and its backing
 	gen := o.gen
-	n := min(readWindow, o.npages()-win)
+	n := min(readWindow, size-win)
 	m.unlock()
 
 	buf := make([]byte, n<<abi.PageShift)
@@ -287,7 +300,7 @@ func (o *Object) load(index uint64) error {
 
 // fill puts a page with the content of b into the cache unless it is there already.
 func (o *Object) fill(index uint64, b []byte) error {
-	if o.pages[index] != nil || index >= o.npages() {
+	if o.pages[index] != nil {
 		return nil
 	}
 	f, err := o.m.userFrame(false)
@@ -352,7 +365,7 @@ func (o *Object) Page(index uint64) (abi.GPA, error) {
 	if o.back != nil {
 		return 0, errors.New("mm: Page of an object with a backing: its pages come and go")
 	}
-	p, _, err := o.get(index)
+	p, _, err := o.get(index, o.npages())
 	if err != nil {
 		return 0, fmt.Errorf("mm: page %d of an object: %w", index, err)
 	}

@@ -12,7 +12,7 @@ import (
 // zapPages unmaps the pages [lo, hi) of the object from all address spaces, private copies included (truncate does
 // that, unmap_mapping_range with even_cows) unless shared is true (holes do not).
 func (o *Object) zapPages(lo, hi uint64, sharedOnly bool) {
-	for v := range o.maps {
+	for v := o.areas; v != nil; v = v.nextOfObj {
 		if sharedOnly && v.flags&fShared == 0 {
 			continue
 		}
@@ -136,7 +136,7 @@ func (o *Object) WriteAt(b []byte, off int64) (int, error) {
 	done := 0
 	for done < len(b) {
 		at := uint64(off) + uint64(done)
-		p, _, err := o.get(at >> abi.PageShift)
+		p, _, err := o.get(at>>abi.PageShift, o.npages())
 		if err != nil {
 			o.size = max(old, at)
 			return done, err
@@ -303,7 +303,7 @@ func (o *Object) clean(todo []uint64) (idx []uint64, data [][]byte) {
 	if len(idx) == 0 {
 		return nil, nil
 	}
-	for v := range o.maps {
+	for v := o.areas; v != nil; v = v.nextOfObj {
 		if v.flags&fShared != 0 {
 			o.protectPages(v, idx)
 		}

@@ -49,12 +49,11 @@ func word64(page []byte, off uint64) *uint64 {
 	return (*uint64)(unsafe.Pointer(unsafe.SliceData(p)))
 }
 
-// refAt returns the reference count of frame f in the table at gpa.
-func refAt(ram []byte, gpa abi.GPA, f frame) *uint32 {
-	off := uint64(gpa) + 4*uint64(f)
-	p := ram[off : off+4]
-	// Sound: four bytes; gpa is a multiple of the page size.
-	return (*uint32)(unsafe.Pointer(unsafe.SliceData(p)))
+// refsAt returns the table of reference counts at gpa, for the frames below end.
+func refsAt(ram []byte, gpa abi.GPA, end frame) []uint32 {
+	p := ram[gpa : uint64(gpa)+4*uint64(end)]
+	// Sound: four bytes for each of end counts; gpa is a multiple of the page size.
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(p))), end)
 }
 
 // pageAligned says whether ram begins at a host page.

@@ -91,7 +91,7 @@ func (m *Memory) newSpace() (*Space, error) {
 	}
 	s := &Space{
 		m: m, gpa: gpa, guest: spaceAt(m.ram, gpa), id: m.nextID, refs: 1, tables: 1,
-		root: &node{gpa: root.gpa(), kids: make([]*node, 512)},
+		root: m.newNode(root.gpa(), false),
 	}
 	m.nextID++
 	m.live++
@@ -224,16 +224,16 @@ func (m *Memory) reapLocked() {
 // space only for a thread, and there is none any more.
 func (s *Space) destroy() {
 	m := s.m
-	g := gather{s: s}
 	for _, v := range s.vmas {
-		s.zap(v.start, v.end, &g)
 		v.unlink()
 	}
 	s.vmas = nil
-	g.flush = false
-	g.finish()
-	s.root.freeTables(m)
-	m.frames.put(frame(s.root.gpa>>abi.PageShift), stKernel)
+	top := tableAt(m.ram, s.root.gpa)
+	for _, i := range []int{abi.DirectSlot, abi.TextSlot} {
+		atomic.StoreUint64(&top[i], 0)
+	}
+	s.root.free(m)
+	s.root = nil
 	m.slab = append(m.slab, s.gpa)
 	m.live--
 }

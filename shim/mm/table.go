@@ -16,6 +16,39 @@ type node struct {
 	leaf *[512]frame
 }
 
+// maxSpareNodes bounds how many nodes of dead spaces are kept for the next: what some hundred programs have. A node is
+// 2 to 4 KiB, which a fork had otherwise to clear, and the garbage collector to find, several times.
+const maxSpareNodes = 512
+
+// newNode returns a node without children for the table at gpa, of leaf tables or of other tables.
+func (m *Memory) newNode(gpa abi.GPA, ofLeaves bool) *node {
+	spare := &m.spareInner
+	if ofLeaves {
+		spare = &m.spareLeafy
+	}
+	if k := len(*spare); k > 0 {
+		n := (*spare)[k-1]
+		*spare = (*spare)[:k-1]
+		n.gpa = gpa
+		return n
+	}
+	if ofLeaves {
+		return &node{gpa: gpa, leaf: new([512]frame)}
+	}
+	return &node{gpa: gpa, kids: make([]*node, 512)}
+}
+
+// freeNode takes back a node that has no children left.
+func (m *Memory) freeNode(n *node) {
+	spare := &m.spareInner
+	if n.leaf != nil {
+		spare = &m.spareLeafy
+	}
+	if len(*spare) < maxSpareNodes {
+		*spare = append(*spare, n)
+	}
+}
+
 // Shifts of the levels' indices in an address.
 const (
 	leafShift = abi.HugeShift // one leaf table, level 1, maps 2 MiB
@@ -27,10 +60,11 @@ const (
 // lookupLeaf returns the leaf table of addr, or nil.
 func (s *Space) lookupLeaf(addr uint64) *table {
 	n := s.root
-	for shift := uint(l4Shift); shift > leafShift; shift -= 9 {
-		if n = n.kids[addr>>shift&511]; n == nil {
-			return nil
-		}
+	for shift := uint(l4Shift); n != nil && shift > leafShift; shift -= 9 {
+		n = n.kids[addr>>shift&511]
+	}
+	if n == nil {
+		return nil
 	}
 	f := n.leaf[addr>>leafShift&511]
 	if f == 0 {
@@ -49,12 +83,7 @@ func (s *Space) ensureLeaf(addr uint64) (*table, error) {
 			if err != nil {
 				return nil, err
 			}
-			kid := &node{gpa: f.gpa()}
-			if shift == l3Shift {
-				kid.leaf = new([512]frame)
-			} else {
-				kid.kids = make([]*node, 512)
-			}
+			kid := s.m.newNode(f.gpa(), shift == l3Shift)
 			n.kids[i] = kid
 			n.n++
 			atomic.StoreUint64(&tableAt(s.m.ram, n.gpa)[i], uint64(kid.gpa)|pteTable)
@@ -87,7 +116,9 @@ func (s *Space) newTable() (frame, error) {
 // eachLeaf calls fn for each leaf table that exists in [start, end): base is the first address that the table maps,
 // [lo, hi) the entries that lie in the range. Its cost is bounded by the tables that exist, not by the range.
 func (s *Space) eachLeaf(start, end uint64, fn func(base uint64, leaf *table, lo, hi int)) {
-	s.root.eachLeaf(s.m, l4Shift, 0, start, end, fn)
+	if s.root != nil {
+		s.root.eachLeaf(s.m, l4Shift, 0, start, end, fn)
+	}
 }
 
 func (n *node) eachLeaf(m *Memory, shift uint, base, start, end uint64, fn func(uint64, *table, int, int)) {
@@ -151,6 +182,7 @@ func (n *node) prune(s *Space, shift uint, base, start, end uint64, g *gather) {
 				continue
 			}
 			gone, n.kids[i] = frame(kid.gpa>>abi.PageShift), nil
+			s.m.freeNode(kid)
 		}
 		n.n--
 		atomic.StoreUint64(&tableAt(s.m.ram, n.gpa)[i], 0)
@@ -160,21 +192,45 @@ func (n *node) prune(s *Space, shift uint, base, start, end uint64, g *gather) {
 	}
 }
 
-// freeTables frees all tables but the root at once: no processor has the space loaded.
-func (n *node) freeTables(m *Memory) {
-	for _, kid := range n.kids {
-		if kid != nil {
-			kid.freeTables(m)
-			m.frames.put(frame(kid.gpa>>abi.PageShift), stKernel)
+// free frees the table of n, those below it and the pages that they map, all at once: no processor has the space
+// loaded. Every table is left zeroed, so that the next space gets it as it is.
+func (n *node) free(m *Memory) {
+	t := tableAt(m.ram, n.gpa)
+	for i := 0; n.n > 0 && i < len(t); i++ {
+		switch {
+		case n.leaf == nil && n.kids[i] != nil:
+			n.kids[i].free(m)
+			n.kids[i] = nil
+		case n.leaf != nil && n.leaf[i] != 0:
+			m.freeLeaf(n.leaf[i])
+			n.leaf[i] = 0
+		default:
+			continue
+		}
+		atomic.StoreUint64(&t[i], 0)
+		n.n--
+	}
+	m.frames.putZeroed(frame(n.gpa>>abi.PageShift), stKernel)
+	m.freeNode(n)
+}
+
+// freeLeaf is free for a leaf table.
+func (m *Memory) freeLeaf(f frame) {
+	leaf := tableAt(m.ram, f.gpa())
+	for i := range leaf {
+		e := atomic.LoadUint64(&leaf[i])
+		if e == 0 {
+			continue
+		}
+		atomic.StoreUint64(&leaf[i], 0)
+		if e&(abi.PTEPresent|pteNone) == 0 {
+			continue // not touched
+		}
+		if f, ok := m.entryFrame(e); ok {
+			m.drop(f)
 		}
 	}
-	if n.leaf != nil {
-		for _, f := range n.leaf {
-			if f != 0 {
-				m.frames.put(f, stKernel)
-			}
-		}
-	}
+	m.frames.putZeroed(f, stKernel)
 }
 
 // gather collects what an operation took out of page tables, to be released after one shootdown (mm/mmu_gather.c).

@@ -254,7 +254,7 @@ func (v *vcpu) copyOnWrite(p *uint64, e, addr uint64) bool {
 	if v.faults++; v.faults%4 == 0 {
 		runtime.Gosched() // as long as a copy takes, the host finds the claim
 	}
-	ref := refAt(ram, testRefs, frame(old>>abi.PageShift))
+	ref := testRef(ram, old)
 	if atomic.LoadUint32(ref) == 1 {
 		atomic.StoreUint64(p, e&^abi.PTECOW|abi.PTEWrite)
 		delete(v.tlb, addr>>abi.PageShift)
@@ -268,7 +268,7 @@ func (v *vcpu) copyOnWrite(p *uint64, e, addr uint64) bool {
 	}
 	v.pool.NumZero--
 	f := v.pool.Zero[v.pool.NumZero]
-	atomic.StoreUint32(refAt(ram, testRefs, frame(f>>abi.PageShift)), 1)
+	atomic.StoreUint32(testRef(ram, f), 1)
 	copy(ram[f:f+abi.PageSize], ram[old:])
 	atomic.StoreUint64(p, busy&^abi.PTEAddr|f)
 	drop := func() {
@@ -346,4 +346,10 @@ func TestSizes(t *testing.T) {
 	if spaceSize != 64 {
 		t.Errorf("guest.Space has %d bytes, want 64", spaceSize)
 	}
+}
+
+// testRef is the reference count of the frame at gpa.
+func testRef(ram []byte, gpa uint64) *uint32 {
+	f := frame(gpa >> abi.PageShift)
+	return &refsAt(ram, testRefs, f+1)[f]
 }

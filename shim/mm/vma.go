@@ -34,6 +34,9 @@ type vma struct {
 	off        uint64  // of start in obj, in bytes, a multiple of the page size; 0 without obj
 	name       Namer   // path for listings; nil for none
 	label      string  // "[vdso]", "[stack]", "[anon:...]"; "" for none
+
+	// Neighbours in obj's list of areas.
+	prevOfObj, nextOfObj *vma
 }
 
 // Namer gives what /proc/PID/maps says of a mapped file. The dynamic type is a pointer: areas are merged only if
