@@ -2,7 +2,10 @@ package shim
 
 import (
 	"container/list"
+	"sync/atomic"
 	"time"
+
+	"culvert/shim/abi"
 )
 
 // Queue is a set of waiters for a change of some object. Kernel.mu guards it; the zero value is empty.
@@ -58,17 +61,22 @@ func (n *waitNode) wake() {
 	n.w.signal()
 }
 
-// Waiter is a thread's blocked call: what its goroutine sleeps with.
+// Waiter is a thread's blocked call: what its goroutine sleeps with, or what stands for it while there is none.
 type Waiter struct {
 	t     *Thread
-	ch    chan struct{} // capacity 1: something happened, look
+	ch    chan struct{} // capacity 1: something happened, look; nil without a goroutine
 	woken bool          // a queue woke this sleep
+	call  *pendingCall  // not nil: no goroutine waits. See Await
 }
 
 func newWaiter(t *Thread) *Waiter { return &Waiter{t: t, ch: make(chan struct{}, 1)} }
 
 // signal makes the sleeper look again; it never waits.
 func (w *Waiter) signal() {
+	if w.call != nil {
+		w.t.k.lookSoon(w)
+		return
+	}
 	select {
 	case w.ch <- struct{}{}:
 	default:
@@ -164,4 +172,80 @@ func (w *Waiter) Unlocked(interrupt func(), fn func()) {
 func (t *Thread) Block(fn func(w *Waiter) (uint64, error)) (uint64, error) {
 	t.blockFn = fn
 	return 0, errBlock
+}
+
+// pendingCall is a call that waits without a goroutine.
+type pendingCall struct {
+	queue         *Queue
+	node          *list.Element // in queue
+	interruptible bool
+	try           func() (uint64, error)
+	due           bool // somebody is on the way to look
+}
+
+// Await is Block for a call that waits for one queue and is done as soon as it finds what it looks for: try is asked,
+// with Kernel.mu held, each time the queue is woken, and answers errWait to wait on. No goroutine exists meanwhile: a
+// vCPU whose call wakes the queue looks for the waiter too, before it goes back to the guest, so that a wake costs no
+// switch between threads of the host. Signals end the wait with ERESTARTSYS if it is interruptible, a death always.
+// Preconditions: try has just been asked.
+func (t *Thread) Await(queue *Queue, interruptible bool, try func() (uint64, error)) (uint64, error) {
+	if interruptible && t.signalPending() {
+		return 0, ERESTARTSYS
+	}
+	t.blockOn = &pendingCall{queue: queue, interruptible: interruptible, try: try}
+	return 0, errBlock
+}
+
+// startAwait makes c the record of t's call.
+func (t *Thread) startAwait(c *pendingCall) {
+	t.waiter = &Waiter{t: t, call: c}
+	c.node = c.queue.nodes.PushBack(&waitNode{w: t.waiter})
+	atomic.StoreUint64(&t.slot.Wait.Kind, abi.WaitShim)
+}
+
+// lookSoon has w look, by the vCPU whose call is being served, or by a goroutine if what woke w comes from outside: the
+// caller is in the midst of changing something.
+func (k *Kernel) lookSoon(w *Waiter) {
+	if w.call.due || k.ended {
+		return
+	}
+	w.call.due = true
+	if k.serving.Load() >= 0 {
+		k.due = append(k.due, w)
+		return
+	}
+	k.blocked.Add(1)
+	go func() {
+		defer k.blocked.Done()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		defer k.guard()
+		w.look()
+	}()
+}
+
+// lookNow lets those look whom the call that has been served woke. What one of them does may wake others.
+func (k *Kernel) lookNow() {
+	for len(k.due) > 0 && !k.ended {
+		w := k.due[0]
+		k.due = k.due[1:]
+		w.look()
+	}
+	k.due = k.due[:0]
+}
+
+// look completes the call if it has found what it waits for, or may not wait on.
+func (w *Waiter) look() {
+	if w.t.k.ended {
+		return
+	}
+	w.woken, w.call.due = false, false
+	ret, err := w.call.try()
+	if err == errWait {
+		if err = w.interrupted(w.call.interruptible); err == nil {
+			return
+		}
+	}
+	w.call.queue.nodes.Remove(w.call.node)
+	w.t.finishBlocked(nil, ret, err)
 }

@@ -248,14 +248,9 @@ func (t *Thread) startVfork(c *Thread) (uint64, error) {
 	var done Queue
 	c.p.vfork = &done
 	c.run()
-	return t.Block(func(w *Waiter) (uint64, error) {
-		for c.p.vfork == &done {
-			if err := w.SleepKillable(time.Time{}, &done); err != nil {
-				if c.p.vfork == &done {
-					c.p.vfork = nil
-				}
-				return 0, err
-			}
+	return t.Await(&done, false, func() (uint64, error) {
+		if c.p.vfork == &done {
+			return 0, errWait
 		}
 		return uint64(c.tid), nil
 	})

@@ -38,6 +38,7 @@ func (k *Kernel) Call(vcpu int, call *guest.Call) {
 	} else {
 		k.callOf(vcpu, &req, call, came)
 	}
+	k.lookNow()
 	if !k.ended {
 		k.memory.Reap()
 		k.refill(vcpu)
@@ -173,9 +174,13 @@ type callState struct {
 // complete ends a handler that ran on the vCPU's thread.
 func (t *Thread) complete(ret uint64, err error) int {
 	if err == errBlock {
-		fn := t.blockFn
-		t.blockFn = nil
-		t.startBlock(fn)
+		fn, on := t.blockFn, t.blockOn
+		t.blockFn, t.blockOn = nil, nil
+		if on != nil {
+			t.startAwait(on)
+		} else {
+			t.startBlock(fn)
+		}
 		return abi.ActBlock
 	}
 	t.setResult(ret, err)
@@ -202,10 +207,17 @@ func (t *Thread) runBlocked(w *Waiter, fn func(*Waiter) (uint64, error)) {
 	if k.ended {
 		return
 	}
+	t.finishBlocked(w, ret, err)
+}
+
+// finishBlocked stores what a blocked call returns, delivers signals and wakes the thread. w is the waiter whose
+// goroutine this is, nil if there is none.
+func (t *Thread) finishBlocked(w *Waiter, ret uint64, err error) {
+	k := t.k
 	t.setResult(ret, err)
 	action := t.leave(w)
-	if k.ended {
-		return
+	if k.ended || action == abi.ActBlock {
+		return // parked: that is another waiter's
 	}
 	t.waiter = nil
 	if action == abi.ActExit {

@@ -85,6 +85,8 @@ type Kernel struct {
 
 	fileKernel // open files and what they wait for: openfile.go
 
+	due []*Waiter // woken by the call being served: see Await
+
 	preempted   time.Time // when a wake last interrupted a busy vCPU
 	preemptNext int       // the vCPU that was
 

@@ -265,7 +265,7 @@ func (t *Thread) leave(w *Waiter) int {
 		switch {
 		case t.killed:
 			t.exit()
-			if w == nil {
+			if t.vcpu >= 0 {
 				return t.k.bury(t)
 			}
 			return abi.ActExit

@@ -31,7 +31,8 @@ type Thread struct {
 	call    callState
 	flags   uint64 // abi.Flag* that the reply carries
 	blockFn func(*Waiter) (uint64, error)
-	waiter  *Waiter // not nil while a goroutine serves the thread
+	blockOn *pendingCall
+	waiter  *Waiter // not nil while the thread waits in the shim
 	// onInterrupt makes the slow host work of Waiter.Unlocked return.
 	onInterrupt func()
 	// restartFn is what restart_syscall(2) goes on with after ERESTART_RESTARTBLOCK; nil is EINTR.

@@ -2,7 +2,6 @@ package shim
 
 import (
 	"encoding/binary"
-	"time"
 
 	"culvert/shim/sig"
 
@@ -91,19 +90,15 @@ func (t *Thread) wait(q waitQuery, done func(r *waitResult) (uint64, error)) (ui
 	case q.options&wNoHang != 0:
 		return done(nil)
 	}
-	return t.Block(func(w *Waiter) (uint64, error) {
-		for {
-			r, found, err := t.p.scan(&q)
-			if err != nil {
-				return 0, err
-			}
-			if found {
-				return done(&r)
-			}
-			if err := w.Sleep(time.Time{}, &t.p.childQueue); err != nil {
-				return 0, err
-			}
+	return t.Await(&t.p.childQueue, true, func() (uint64, error) {
+		r, found, err := t.p.scan(&q)
+		switch {
+		case err != nil:
+			return 0, err
+		case !found:
+			return 0, errWait
 		}
+		return done(&r)
 	})
 }
 
