@@ -37,7 +37,7 @@ const userArea = 4 << 20
 // newFileVM starts a Kernel on the default root with these standard files.
 func newFileVM(t testing.TB, stdio ...*os.File) *fileVM {
 	t.Helper()
-	ram, err := unix.Mmap(-1, 0, 128<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	ram, err := unix.Mmap(-1, 0, 256<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func newFileVM(t testing.TB, stdio ...*os.File) *fileVM {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const threads, files = 64, 4096
+	const threads, files = 64, 1 << 15
 	l := Layout{VMPage: 0x1000, Threads: 0x10000, NumThreads: threads, NumFiles: files, XSaveSize: 512}
 	l.Files = l.Threads + threads*abi.ThreadSize
 	l.Refs = l.Files + files*guestFileSize

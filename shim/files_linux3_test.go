@@ -95,6 +95,29 @@ func TestPipeCallsAgainstLinux(t *testing.T) {
 	})
 }
 
+// TestManyPipes: ten thousand pipes have room in a VM, and all their memory comes back.
+func TestManyPipes(t *testing.T) {
+	const pipes = 10000
+	vm := newFileVM(t)
+	vm.in(func() { vm.k.cfg.Limits.PipeBytes = 32 << 20 })
+	vm.must(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, vm.put(le.AppendUint64(le.AppendUint64(nil, 2*pipes+10), 2*pipes+10)), 0)
+	a := vm.alloc(8)
+	for round := range 2 {
+		for i := range pipes {
+			if _, e := vm.call(unix.SYS_PIPE2, a, 0); e != 0 {
+				t.Fatalf("round %d, pipe %d: %v", round, i, e)
+			}
+		}
+		w := uint64(le.Uint32(vm.get(a+4, 4)))
+		if n := vm.must(unix.SYS_FCNTL, w, unix.F_GETPIPE_SZ); n != 8192 {
+			t.Errorf("the last pipe has %d bytes", n)
+		}
+		vm.fails(unix.EPERM, unix.SYS_FCNTL, w, unix.F_SETPIPE_SZ, 65536)
+		vm.must(unix.SYS_CLOSE_RANGE, 3, 1<<32-1, 0)
+	}
+	vm.checkClosed()
+}
+
 // TestNowaitAgainstLinux: RWF_NOWAIT on pipes, where this machine's kernel has it (Linux 6.5).
 func TestNowaitAgainstLinux(t *testing.T) {
 	const all, nowait = ^uint64(0), 0x8

@@ -14,6 +14,12 @@ import (
 // of each VM.
 func sameAsLinux(t *testing.T, source string, args ...string) []run.Stats {
 	t.Helper()
+	return sameAsLinuxOn(t, []string{"1", "2"}, source, args...)
+}
+
+// sameAsLinuxOn is sameAsLinux in VMs with as many CPUs as said.
+func sameAsLinuxOn(t *testing.T, counts []string, source string, args ...string) []run.Stats {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", source))
 	if err != nil {
 		t.Fatal(err)
@@ -24,7 +30,7 @@ func sameAsLinux(t *testing.T, source string, args ...string) []run.Stats {
 		t.Fatalf("%s on this machine: %v", source, err)
 	}
 	var all []run.Stats
-	for _, cpus := range []string{"1", "2"} {
+	for _, cpus := range counts {
 		stats := filepath.Join(t.TempDir(), "stats.json")
 		r := culvert(t, "", append([]string{"run", "--cpus", cpus, "--stats=" + stats, "--", prog}, args...)...)
 		if r.code != 0 || r.stdout != string(want) {
