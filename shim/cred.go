@@ -58,6 +58,9 @@ func (t *Thread) setCred(c *credentials) {
 		t.pdeathsig = 0
 	}
 	t.cred = c
+	if t.p.mm != nil {
+		t.p.mm.SetLimits(t.p.memoryLimits()) // CAP_IPC_LOCK may have come or gone
+	}
 	t.publishIDs()
 }
 

@@ -196,6 +196,7 @@ func (t *Thread) enterProgram(r *execRequest, space *addressSpace, start *loader
 	p := t.p
 	// The old program's memory (exec_mm_release): its waiters are told, robust futexes are given up.
 	t.releaseRobust()
+	t.releasePI()
 	t.clearChildTID()
 	p.addPeak(&p.usage)
 	t.leaveSpace()

@@ -154,11 +154,20 @@ func (f *OpenFile) mapping(shared, writable bool) (*mm.Object, mm.Namer, error) 
 	default:
 		return nil, nil, unix.ENODEV
 	}
-	if s, ok := inode.(vfs.Sealer); ok && shared && writable &&
-		s.Seals()&(unix.F_SEAL_WRITE|unix.F_SEAL_FUTURE_WRITE) != 0 {
+	if shared && writable && f.seals()&(unix.F_SEAL_WRITE|unix.F_SEAL_FUTURE_WRITE) != 0 {
 		return nil, nil, unix.EPERM
 	}
 	return f.k.memory.Object(f.k.newBacking(f.path, inode)), f.k.mapName(f.path, inode), nil
+}
+
+// seals are those of memfd_create(2); other files have none.
+func (f *OpenFile) seals() uint32 {
+	if v, ok := f.impl.(*vfsFile); ok {
+		if s, ok := v.file.Inode().(vfs.Sealer); ok {
+			return s.Seals()
+		}
+	}
+	return 0
 }
 
 // noExec says that the file's mount forbids execution.

@@ -16,12 +16,14 @@ type futexTable struct {
 	waiters map[uint64]*futexWaiter // calls that are blocked in the shim, by slot
 	objects map[*mm.Object]*futexObject
 	lastID  uint64
+	pi      map[futex.Key]*piLock // locks that threads wait for: futex_pi.go
 }
 
 // futexWaiter is a call that is blocked in the shim.
 type futexWaiter struct {
 	queue  Queue      // its own
 	object *mm.Object // of the key; nil = private memory
+	pi     *piWaiter  // of FUTEX_WAIT_REQUEUE_PI
 }
 
 // futexObject numbers an object while anybody waits on a word of it.
@@ -42,6 +44,7 @@ func newFutexTable(ram []byte, l *Layout) futexTable {
 		Table:   structAt[futex.Table](ram, l.Futexes),
 		waiters: map[uint64]*futexWaiter{},
 		objects: map[*mm.Object]*futexObject{},
+		pi:      map[futex.Key]*piLock{},
 	}
 }
 

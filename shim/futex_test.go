@@ -116,7 +116,7 @@ func TestFutexWakeOp(t *testing.T) {
 		t.Errorf("the word holds %d", v)
 	}
 	x.wantCall(unix.ENOSYS, unix.SYS_FUTEX, one, futexWakeOp, 1, 1, two, 7<<28)
-	x.wantCall(unix.ENOSYS, unix.SYS_FUTEX, one, 6, 0, 0) // FUTEX_LOCK_PI
+	x.wantCall(unix.ENOSYS, unix.SYS_FUTEX, one, 77, 0, 0)
 }
 
 // TestFutexShared: a word of a shared mapping wakes waiters of another process.

@@ -123,10 +123,10 @@ func (p *Process) newSession() {
 }
 
 // orphaned reports whether no member of the group, ignored aside, has a parent in another group of the session
-// (will_become_orphaned_pgrp): then nobody could continue it.
+// (will_become_orphaned_pgrp): then nobody could continue it. Pid 1 counts as a parent, as that of a pid namespace does.
 func (g *ProcessGroup) orphaned(ignored *Process) bool {
 	for _, p := range g.members {
-		if p == ignored || p.zombie || p.parent == nil || p.parent == p.k.init {
+		if p == ignored || p.zombie || p.parent == nil {
 			continue
 		}
 		if p.parent.group != g && p.parent.group != nil && p.parent.group.session == g.session {

@@ -59,10 +59,12 @@ func sigUser(n unix.Signal, t *Thread) sig.Info {
 	return sig.User(int(n), sig.SI_USER, t.p.pid, t.cred.UID)
 }
 
-// push adds to a queue within the VM's bound.
-func (k *Kernel) push(q *sig.Queue, i sig.Info) bool {
+// push adds to a queue of p within the VM's bound and RLIMIT_SIGPENDING, which counts the signals of all processes. It does
+// not bind the signals of kernel and timers, nor those that kill(2) sends and that have no order (__send_signal_locked).
+func (k *Kernel) push(p *Process, q *sig.Queue, i sig.Info) bool {
 	before := q.Len()
-	ok := q.Push(i, k.queuedSignals < maxQueuedSignals)
+	free := i.Signo < sig.SIGRTMIN && i.Code >= 0 || i.Code == sig.SI_TIMER
+	ok := q.Push(i, k.queuedSignals < maxQueuedSignals && (free || uint64(k.queuedSignals) < p.limits[rlimitSigpending].cur))
 	k.queuedSignals += q.Len() - before
 	return ok
 }
@@ -93,7 +95,7 @@ func (k *Kernel) send(p *Process, t *Thread, i sig.Info) bool {
 	if t != nil {
 		q = &t.pending
 	}
-	if !k.push(q, i) {
+	if !k.push(p, q, i) {
 		return false
 	}
 	p.sigQueue.Wake()

@@ -2,6 +2,7 @@ package shim
 
 import (
 	"culvert/shim/abi"
+	"culvert/shim/mm"
 	"culvert/shim/vfs"
 
 	"golang.org/x/sys/unix"
@@ -204,7 +205,7 @@ func fcntlPipeSize(t *Thread, f *OpenFile, a Args) (uint64, error) {
 }
 
 // fcntlSeals serves the seals of memfd_create(2).
-func fcntlSeals(_ *Thread, f *OpenFile, a Args) (uint64, error) {
+func fcntlSeals(t *Thread, f *OpenFile, a Args) (uint64, error) {
 	v, ok := f.impl.(*vfsFile)
 	if !ok {
 		return 0, unix.EINVAL
@@ -223,6 +224,13 @@ func fcntlSeals(_ *Thread, f *OpenFile, a Args) (uint64, error) {
 		return 0, unix.EPERM
 	case a[2]&^uint64(known) != 0:
 		return 0, unix.EINVAL
+	}
+	busy := false
+	if a[2]&unix.F_SEAL_WRITE != 0 {
+		t.k.cached(v.file.Inode(), func(o *mm.Object) { busy = o.MayBeWritten() })
+	}
+	if busy {
+		return 0, unix.EBUSY
 	}
 	return 0, s.AddSeals(uint32(a[2]))
 }

@@ -13,8 +13,8 @@ import (
 // futexCalls are the rows of the calls on futexes.
 func futexCalls() []Syscall {
 	return []Syscall{
-		{unix.SYS_FUTEX, "futex", sysFutex, Partial, "without priority inheritance: ENOSYS", "waiters on the word"},
-		{unix.SYS_FUTEX_WAITV, "futex_waitv", sysAbsent, None, "ENOSYS", "constant"},
+		{unix.SYS_FUTEX, "futex", sysFutex, Full, "there are no priorities to inherit: locks of FUTEX_LOCK_PI go to who came first", "waiters on the word"},
+		{unix.SYS_FUTEX_WAITV, "futex_waitv", sysAbsent, None, "ENOSYS: a thread waits on one word", "constant"},
 		{unix.SYS_FUTEX_WAKE, "futex_wake", sysAbsent, None, "ENOSYS", "constant"},
 		{unix.SYS_FUTEX_WAIT, "futex_wait", sysAbsent, None, "ENOSYS", "constant"},
 		{unix.SYS_FUTEX_REQUEUE, "futex_requeue", sysAbsent, None, "ENOSYS", "constant"},
@@ -32,6 +32,13 @@ const (
 	futexWakeOp     = 5
 	futexWaitBitset = 9
 	futexWakeBitset = 10
+
+	futexLockPI        = 6
+	futexUnlockPI      = 7
+	futexTrylockPI     = 8
+	futexWaitRequeuePI = 11
+	futexCmpRequeuePI  = 12
+	futexLockPI2       = 13
 
 	futexPrivate  = 128
 	futexRealtime = 256
@@ -55,7 +62,7 @@ func sysFutex(t *Thread, a Args) (uint64, error) {
 	cmd := op &^ (futexPrivate | futexRealtime)
 	private := op&futexPrivate != 0
 	addr, val, addr2, val3 := a[0], uint32(a[2]), a[4], uint32(a[5])
-	if op&futexRealtime != 0 && cmd != futexWaitBitset {
+	if op&futexRealtime != 0 && cmd != futexWaitBitset && cmd != futexWaitRequeuePI && cmd != futexLockPI2 {
 		return 0, unix.ENOSYS
 	}
 	bits := uint32(futex.BitsAny)
@@ -80,6 +87,24 @@ func sysFutex(t *Thread, a Args) (uint64, error) {
 		return t.futexRequeue(addr, addr2, private, val, uint32(a[3]), &val3)
 	case futexWakeOp:
 		return t.futexWakeOp(addr, addr2, private, val, uint32(a[3]), val3)
+	case futexLockPI, futexLockPI2:
+		deadline, err := t.futexDeadline(a[3], true, cmd == futexLockPI || op&futexRealtime != 0)
+		if err != nil {
+			return 0, err
+		}
+		return t.piLockCall(addr, private, false, deadline)
+	case futexTrylockPI:
+		return t.piLockCall(addr, private, true, time.Time{})
+	case futexUnlockPI:
+		return t.piUnlockCall(addr, private)
+	case futexWaitRequeuePI:
+		deadline, err := t.futexDeadline(a[3], true, op&futexRealtime != 0)
+		if err != nil {
+			return 0, err
+		}
+		return t.piRequeueWait(futexCall{addr, private, val, bits, deadline}, addr2)
+	case futexCmpRequeuePI:
+		return t.piRequeue(addr, addr2, private, val, uint32(a[3]), val3)
 	}
 	return 0, unix.ENOSYS
 }
@@ -108,7 +133,21 @@ func (t *Thread) futexWait(c futexCall) (uint64, error) {
 	if c.bits == 0 {
 		return 0, unix.EINVAL
 	}
-	f := &futexWaiter{}
+	return t.futexBlock(c, &futexWaiter{}, func(_ *Waiter, err error) (uint64, error) {
+		switch {
+		case err == errTimeout:
+			return 0, unix.ETIMEDOUT
+		case err == ERESTARTSYS && !c.deadline.IsZero():
+			t.restartFn = func(t *Thread, _ Args) (uint64, error) { return t.futexWait(c) }
+			return 0, ERESTART_RESTARTBLOCK
+		}
+		return 0, err
+	})
+}
+
+// futexBlock queues the thread and waits; end makes of the wait's outcome, nil if it was woken, what the call returns. It
+// is called once, unless the call does not wait at all.
+func (t *Thread) futexBlock(c futexCall, f *futexWaiter, end func(w *Waiter, err error) (uint64, error)) (uint64, error) {
 	err := t.futexAdd(f, &c)
 	if err != nil && err != errBusy {
 		return 0, err
@@ -117,19 +156,14 @@ func (t *Thread) futexWait(c futexCall) (uint64, error) {
 		for err == errBusy {
 			w.Unlocked(nil, func() { time.Sleep(busyPause) })
 			if err := w.interrupted(false); err != nil {
-				return 0, err
+				return end(w, err)
 			}
 			err = t.futexAdd(f, &c)
 		}
 		if err != nil {
-			return 0, err
+			return end(w, err)
 		}
-		err := t.futexSleep(w, f, c.deadline)
-		if err == ERESTARTSYS && !c.deadline.IsZero() {
-			t.restartFn = func(t *Thread, _ Args) (uint64, error) { return t.futexWait(c) }
-			return 0, ERESTART_RESTARTBLOCK
-		}
-		return 0, err
+		return end(w, t.futexSleep(w, f, c.deadline))
 	})
 }
 
@@ -186,11 +220,8 @@ func (t *Thread) futexSleep(w *Waiter, f *futexWaiter, deadline time.Time) error
 			w.Unlocked(nil, func() { time.Sleep(busyPause) })
 			left = ft.Leave(slot, runtime.Gosched)
 		}
-		switch {
-		case left == futex.Woken && err != errKilled:
+		if left == futex.Woken && err != errKilled {
 			return nil
-		case err == errTimeout:
-			return unix.ETIMEDOUT
 		}
 		return err
 	}

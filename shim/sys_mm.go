@@ -28,6 +28,8 @@ func memoryCalls() []Syscall {
 		{unix.SYS_PKEY_MPROTECT, "pkey_mprotect", sysPkeyMprotect, Partial, "without protection keys", "as mprotect"},
 		{unix.SYS_PKEY_ALLOC, "pkey_alloc", sysPkeyAlloc, Stub, "ENOSPC: the processor's keys are hidden", "constant"},
 		{unix.SYS_PKEY_FREE, "pkey_free", sysPkeyFree, Stub, "EINVAL: there are no keys", "constant"},
+		{unix.SYS_PROCESS_VM_READV, "process_vm_readv", sysProcessVMReadv, Full, "", "64 MiB"},
+		{unix.SYS_PROCESS_VM_WRITEV, "process_vm_writev", sysProcessVMWritev, Full, "", "64 MiB"},
 		{unix.SYS_MBIND, "mbind", sysMbind, Stub, "one NUMA node", "constant"},
 		{unix.SYS_SET_MEMPOLICY, "set_mempolicy", sysSetMempolicy, Stub, "one NUMA node", "constant"},
 		{unix.SYS_GET_MEMPOLICY, "get_mempolicy", sysGetMempolicy, Partial, "one NUMA node, default policy", "constant"},
@@ -56,6 +58,7 @@ func sysMmap(t *Thread, a Args) (uint64, error) {
 			m.Object, m.Name = obj, name
 		}
 		m.Readable, m.Writable, m.NoExec = f.read, f.write, f.noExec()
+		m.NoWrite = shared && f.seals()&(unix.F_SEAL_WRITE|unix.F_SEAL_FUTURE_WRITE) != 0
 	}
 	addr, err := t.mm.Mmap(m)
 	return addr, t.k.mapError(err)

@@ -213,6 +213,7 @@ func (t *Thread) exit() {
 	t.traceEnd()
 	t.savedMask, t.restartFn = nil, nil
 	t.releaseRobust()
+	t.releasePI()
 	t.clearChildTID()
 	p.vforkReleased()
 	t.leaveSpace()
@@ -226,8 +227,8 @@ func (t *Thread) exit() {
 	k.discard(&t.pending, ^sig.Set(0))
 	delete(p.threads, t.tid)
 	delete(k.threads, t.tid)
-	if t == p.leader && !p.exiting {
-		p.exitStatus = t.code
+	if len(p.threads) == 0 && !p.exiting {
+		p.exitStatus = t.code // synchronize_group_exit: that of the last thread
 	}
 	// Signals that this thread would have taken are for the others now.
 	p.retarget()

@@ -41,8 +41,12 @@ type timer struct {
 	gen      int // of the last arm: a host timer that fires late is told apart
 }
 
-// arm starts the timer: it expires at when, and every interval from then on. A when of 0 disarms it.
+// arm starts the timer: it expires at when, and every interval from then on. A when of 0 disarms it; then only a timer on
+// CPU time remembers the interval (common_timer_set and posix_cpu_timer_set).
 func (m *timer) arm(when, interval time.Duration) {
+	if when == 0 && !m.cpu {
+		interval = 0
+	}
 	m.when, m.interval = when, interval
 	m.schedule()
 }
@@ -91,11 +95,20 @@ func (m *timer) check() {
 	if m.interval <= 0 {
 		m.when = 0
 	} else {
-		n += int64((now - m.when) / m.interval)
-		m.when += time.Duration(n) * m.interval
+		n = m.forward(now)
 	}
 	m.schedule()
 	m.fire(n)
+}
+
+// forward moves the next expiry of a periodic timer past now and returns how many came until then (hrtimer_forward).
+func (m *timer) forward(now time.Duration) int64 {
+	if m.when == 0 || m.interval <= 0 || now < m.when {
+		return 0
+	}
+	n := 1 + int64((now-m.when)/m.interval)
+	m.when += time.Duration(n) * m.interval
+	return n
 }
 
 // stop disarms the timer for good.
@@ -227,6 +240,11 @@ func (pt *processTimers) taken(i *sig.Info) {
 		return
 	}
 	m.queued = false
+	// Those that the host's timer has not come to count.
+	if n := m.forward(m.now()); n > 0 {
+		m.overrun += n
+		m.schedule()
+	}
 	m.reported = int32(min(m.overrun, 1<<31-1))
 	i.SetOverrun(m.reported)
 }
@@ -247,9 +265,6 @@ func (pt *processTimers) itimer(which int32) (*timer, error) {
 // set arms the timer for a time from now and returns what was left and the old interval.
 func (m *timer) set(value, interval time.Duration) (left, old time.Duration) {
 	left, old = m.left(), m.interval
-	if m.when == 0 {
-		old = 0
-	}
 	when := time.Duration(0)
 	if value != 0 {
 		if when = m.now() + value; when < 0 {

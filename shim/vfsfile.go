@@ -59,13 +59,15 @@ func (v *vfsFile) read(c *ioCall) error {
 func (v *vfsFile) write(c *ioCall) error {
 	appends := (c.f.flags&unix.O_APPEND != 0 || c.flags&unix.RWF_APPEND != 0) && c.flags&rwfNoAppend == 0
 	off := c.offset()
-	for c.left > 0 {
+	full := false // what fits is a result: no signal for what does not
+	for c.left > 0 && !full {
 		want := min(c.left, scratchSize)
 		if v.file.Kind() == vfs.Seekable {
 			room, err := c.t.fileSizeRoom(v.file, off, appends)
 			if err != nil {
 				return err
 			}
+			full = room < int64(want)
 			want = int(min(int64(want), room))
 		}
 		n, fault := c.get(v.k.scratch[:want])

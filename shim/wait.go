@@ -52,7 +52,9 @@ func (p *Process) scan(q *waitQuery) (r waitResult, found bool, err error) {
 		if !q.eligible(c) {
 			continue
 		}
-		err = nil
+		if !c.zombie || q.options&wExited != 0 {
+			err = nil // a zombie neither stops nor goes on any more
+		}
 		keep := q.options&wNoWait != 0
 		switch {
 		case c.zombie && q.options&wExited != 0:

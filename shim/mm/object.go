@@ -350,6 +350,18 @@ func (m *Memory) shrinkCache(n int) {
 	}
 }
 
+// MayBeWritten reports whether a shared mapping is writable or may become so (mapping_deny_writable).
+func (o *Object) MayBeWritten() bool {
+	o.m.mu.Lock()
+	defer o.m.unlock()
+	for v := o.areas; v != nil; v = v.nextOfObj {
+		if v.flags&fShared != 0 && v.max&protWrite != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Size returns the object's size in bytes.
 func (o *Object) Size() uint64 {
 	o.m.mu.Lock()
