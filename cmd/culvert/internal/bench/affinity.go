@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"culvert/cmd/culvert/internal/bench/exits"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -32,7 +34,7 @@ func bind(n int) (undo func() error, err error) {
 // look.
 func setAll(set *unix.CPUSet) error {
 	for range 2 {
-		tids, err := threads()
+		tids, err := exits.Threads()
 		if err != nil {
 			return err
 		}

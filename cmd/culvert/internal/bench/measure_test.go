@@ -2,29 +2,43 @@ package bench
 
 import (
 	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"culvert/cmd/culvert/internal/bench/proc"
+	"culvert/cmd/culvert/internal/bench/report"
+	"culvert/cmd/culvert/internal/bench/side"
 	"culvert/cmd/culvert/internal/bench/workload"
 )
 
-func native(t *testing.T) nativeSide {
+func native(t *testing.T) side.Native {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return nativeSide{self: self, stderr: os.Stderr}
+	return side.Native{Self: self}
+}
+
+// quick are the kinds, with few parameters.
+func quick() []workload.Kind {
+	return workload.Kinds(workload.Params{Blocks: []int{1, 4096}, Processes: 4})
 }
 
 // Every kind is measured natively, in turns with itself.
 func TestMeasure(t *testing.T) {
-	for _, k := range workload.Kinds() {
+	n := native(t)
+	for _, k := range quick() {
 		told := 0
-		m := measure([]side{native(t), native(t)}, k, plan{samples: 2, duration: 2 * time.Millisecond}, func(int) { told++ })
-		if m.Error != "" || len(m.Samples) != 2 || m.NSPerOp <= 0 || m.Exits != nil || told != 2 {
+		m := measure([]side.Side{n, n}, n, k, plan{samples: 2, duration: 2 * time.Millisecond}, func(int) { told++ })
+		if m.Skipped != "" {
+			continue // a program that this machine does not have
+		}
+		if m.Error != "" || len(m.Samples) != 2 || m.NSPerOp <= 0 || m.PerOp != nil || m.HostCPU == nil || told != 2 {
 			t.Errorf("%s: %+v", k.Name, m)
 			continue
 		}
@@ -39,38 +53,84 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// broken is a side that cannot be started.
-type broken struct{}
+// Batches have as many operations as --count says, and single ones are timed.
+func TestCount(t *testing.T) {
+	n := native(t)
+	k, _ := workload.Find("pingpong")
+	m := measure([]side.Side{n}, n, k, plan{samples: 3, duration: time.Hour, count: 40, warmup: time.Millisecond}, func(int) {})
+	if m.Error != "" || len(m.Samples) != 3 || m.Samples[0].Ops != 40 || m.Latency == nil || m.Latency.Ops != 3*10 {
+		t.Errorf("%+v", m)
+	}
+	k, _ = workload.Find("ring-8")
+	m = measure([]side.Side{n}, n, k, plan{samples: 1, duration: time.Hour, count: 20}, func(int) {})
+	if m.Error != "" || m.Samples[0].Ops != 16 || m.Latency != nil {
+		t.Errorf("%+v", m)
+	}
+}
 
-func (broken) name() string                      { return "broken" }
-func (broken) start([]string) (*instance, error) { return nil, errors.New("it is broken") }
+// broken is a side that cannot be started.
+type broken struct{ side.Native }
+
+func (broken) Name() string                           { return "broken" }
+func (broken) Start(...string) (*side.Process, error) { return nil, errors.New("it is broken") }
 
 // asKind is native Linux with the workload of another kind, or of none.
 type asKind struct {
-	nativeSide
+	side.Native
 	kind string
 }
 
-func (a asKind) start([]string) (*instance, error) { return a.nativeSide.start(workloadArgs(a.kind)) }
+func (a asKind) Start(...string) (*side.Process, error) { return a.Native.Start(a.kind) }
 
 // A side that fails has its error in the report, and the other sides are measured.
 func TestMeasureFailure(t *testing.T) {
 	k, _ := workload.Find("getppid")
 	n := native(t)
-	n.stderr = nil
 	for _, c := range []struct {
-		side side
+		side side.Side
 		want string
-	}{{broken{}, "it is broken"}, {asKind{n, "nonsense"}, "workload"}} {
-		m := measure([]side{c.side, native(t)}, k, plan{samples: 1, duration: time.Millisecond}, func(int) {})
+	}{{broken{}, "it is broken"}, {asKind{n, "nonsense"}, "no such measurement"}} {
+		m := measure([]side.Side{c.side, n}, n, k, plan{samples: 1, duration: time.Millisecond}, func(int) {})
 		if !strings.Contains(m.Error, c.want) || m.Ratio != nil || m.NSPerOp != 0 {
 			t.Errorf("%q: %+v", c.want, m.Result)
 		}
 		if m.Against[0].Error != "" || m.Against[0].NSPerOp <= 0 || m.Against[0].Ratio != nil {
 			t.Errorf("%q: the other side: %+v", c.want, m.Against[0])
 		}
-		if list := failures(&Report{Measurements: []Measurement{m}}); len(list) != 1 || !strings.HasPrefix(list[0], "getppid on culvert: ") {
+		list := (&report.Report{Measurements: []report.Measurement{m}}).Failures()
+		if len(list) != 1 || !strings.HasPrefix(list[0], "getppid on culvert: ") {
 			t.Errorf("failures: %q", list)
+		}
+	}
+}
+
+// A peer that cannot carry out anything is given up and leaves the report; one that fails once stays.
+func TestGiveUp(t *testing.T) {
+	b := &bench{options: &options{}, report: &report.Report{}, line: &progress{w: io.Discard},
+		peers: []*peer{{Side: native(t)}, {Side: broken{}}}}
+	result := func(names ...string) report.Measurement {
+		m := report.Measurement{Name: "x"}
+		for _, name := range names {
+			s := report.Side{Name: name}
+			if name == "broken" {
+				s.Error = "it is broken"
+			}
+			m.Against = append(m.Against, s)
+		}
+		return m
+	}
+	b.one("x", func() report.Measurement { return result("native", "broken") })
+	if len(b.peers) != 2 {
+		t.Fatalf("%d peers are left after one failure", len(b.peers))
+	}
+	b.one("x", func() report.Measurement { return result("native", "broken") })
+	b.one("x", func() report.Measurement { return result("native") })
+	if len(b.peers) != 1 || b.report.Meta.Missing["broken"] != "it is broken" || len(b.report.Measurements) != 3 {
+		t.Errorf("%d peers, missing %v, %d measurements", len(b.peers), b.report.Meta.Missing, len(b.report.Measurements))
+	}
+	for _, m := range b.report.Measurements {
+		if len(m.Against) != 1 || m.Against[0].Name != "native" {
+			t.Errorf("%+v", m.Against)
 		}
 	}
 }
@@ -96,62 +156,59 @@ func TestScale(t *testing.T) {
 	}
 }
 
-func TestCounts(t *testing.T) {
-	before := counts{byReason: map[string]uint64{"syscall": 10, "idle": 5, "interrupted": 1, "irq_window": 0}, kvm: 20, kvmHost: 2, hasKVM: true}
-	after := counts{byReason: map[string]uint64{"syscall": 25, "idle": 6, "interrupted": 4, "irq_window": 2}, kvm: 60, kvmHost: 7, hasKVM: true}
-	d := after.since(before)
-	if d.exits() != 16 || d.kvm != 40 || d.kvmHost != 5 {
-		t.Errorf("since: %+v", d)
+// launchNative starts programs of which one writes nothing, or all is well.
+type launchNative struct {
+	side.Native
+	args []string
+}
+
+func (l launchNative) Launch(program, _ string) (*side.Launch, error) {
+	args := l.args
+	if args == nil {
+		args = []string{program}
 	}
-	var empty counts
-	empty.least(counts{byReason: map[string]uint64{"syscall": 5, "idle": 1}, kvm: 9, hasKVM: true})
-	empty.least(counts{byReason: map[string]uint64{"syscall": 3, "idle": 2}, kvm: 10, kvmHost: 1, hasKVM: true})
-	e := d.less(empty, 1).perOp(4)
-	if e.ExitsPerOp != 3 || e.HostInterruptsPerOp != 1.25 || e.ExitsByReason["syscall"] != 3 || e.ExitsByReason["interrupted"] != 0.75 {
-		t.Errorf("per operation: %+v", e)
+	cmd := exec.Command(args[0], args[1:]...)
+	kill := func() {
+		if cmd.Process != nil {
+			_ = cmd.Process.Kill()
+		}
 	}
-	if _, has := e.ExitsByReason["idle"]; has {
-		t.Errorf("idle, which was subtracted, is listed: %+v", e)
-	}
-	if e.KVMExitsPerOp == nil || *e.KVMExitsPerOp != (31-5)/4.0 || *e.KVMInterruptsPerOp != 5/4.0 {
-		t.Errorf("kernel's events: %v, %v", e.KVMExitsPerOp, e.KVMInterruptsPerOp)
-	}
-	if e := d.less(empty, 1000).perOp(1); e.ExitsPerOp != 0 || *e.KVMExitsPerOp != 0 {
-		t.Errorf("more subtracted than there was: %+v", e)
-	}
-	if e := (counts{}).perOp(0); e.KVMExitsPerOp != nil || e.ExitsPerOp != 0 {
-		t.Errorf("nothing: %+v", e)
+	return &side.Launch{Cmd: cmd, Kill: kill, Free: func() {}, IsRAM: func(m proc.Mapping) bool { return m.Name == "[stack]" }}, nil
+}
+
+func TestStartup(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string // in the error
+	}{
+		{nil, ""},
+		{[]string{"/bin/sh", "-c", `echo a console; printf '\177'`}, ""},
+		{[]string{"/bin/true"}, "did not begin"},
+		{[]string{"/bin/sh", "-c", "echo x; echo why >&2; exit 3"}, "why"},
+		{[]string{"/nonexistent"}, "/nonexistent"},
+	} {
+		l := launchNative{native(t), c.args}
+		m := startup(l.Self, []side.Side{l}, plan{samples: 2}, func(int) {})
+		if c.want != "" {
+			if !strings.Contains(m.Error, c.want) {
+				t.Errorf("%q: %+v", c.args, m.Result)
+			}
+			continue
+		}
+		if m.Error != "" || len(m.Samples) != 2 || m.NSPerOp <= 0 || m.PhasesUS[report.PhaseProgram] <= 0 {
+			t.Errorf("%q: %+v", c.args, m.Result)
+		}
 	}
 }
 
-// Counters that move at first are waited for.
-func TestAtRest(t *testing.T) {
-	looks := uint64(0)
-	c := atRest(func() counts {
-		looks++
-		return counts{byReason: map[string]uint64{"syscall": min(looks, 4)}}
-	})
-	if c.exits() != 4 || looks != 5 {
-		t.Errorf("came to rest at %d after %d looks", c.exits(), looks)
+// What sleeps takes memory; the part that is a guest's does not count, and what is no VM is left out.
+func TestMemory(t *testing.T) {
+	m := memory("", []side.Side{launchNative{native(t), nil}, native(t)}, func(int) {})
+	if m.Error != "" || len(m.Samples) != memoryRuns || m.Bytes < 1<<10 || m.Bytes > 1<<20 || m.NSPerOp != 0 {
+		t.Errorf("%+v", m.Result)
 	}
-}
-
-// Starting is measured by programs of which one says nothing on time, or all is well.
-func TestStartOnce(t *testing.T) {
-	program, _, remove, err := startupFiles()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer remove()
-	first, end, err := startOnce([]string{program})
-	if err != nil || first <= 0 || end < first {
-		t.Errorf("hello: %v, %v, %v", first, end, err)
-	}
-	if _, _, err := startOnce([]string{"/bin/true"}); err == nil {
-		t.Error("a program that writes nothing was taken")
-	}
-	if _, _, err := startOnce([]string{"/bin/sh", "-c", "echo x; echo why >&2; exit 3"}); err == nil || !strings.Contains(err.Error(), "why") {
-		t.Errorf("a program that fails: %v", err)
+	if s := m.Against[0]; s.Skipped == "" || s.Error != "" || s.Ratio != nil {
+		t.Errorf("%+v", s)
 	}
 }
 

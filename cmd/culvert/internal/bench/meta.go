@@ -5,32 +5,20 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
+
+	"culvert/cmd/culvert/internal/bench/report"
 
 	"golang.org/x/sys/unix"
 )
 
-// Meta says where and how a report was made.
-type Meta struct {
-	Date      string `json:"date"` // RFC 3339
-	Culvert   string `json:"culvert"`
-	Revision  string `json:"revision,omitempty"`
-	Go        string `json:"go"`
-	Processor string `json:"processor"`
-	Kernel    string `json:"kernel"`
-	// Host is what runs the VM: "KVM" on hardware, "KVM, nested in ..." within another hypervisor, or "KVM, emulated by
-	// QEMU", whose numbers are good for ratios only.
-	Host      string `json:"host"`
-	KVMEvents string `json:"kvm_exit_events"` // "counted", or why not
-	CPUs      int    `json:"cpus"`
-	Samples   int    `json:"samples"`
-	Duration  string `json:"duration"` // of each measurement, on each side
-}
-
-func newMeta(o *options, kvmErr error) Meta {
-	m := Meta{Date: time.Now().UTC().Format(time.RFC3339), Culvert: "(devel)", Go: runtime.Version(), Processor: processor(),
-		Kernel: kernel(), Host: host(), KVMEvents: "counted", CPUs: o.cpus, Samples: o.samples, Duration: o.duration.String()}
+// newMeta says where and how a report is made.
+func newMeta(o *options, kvmErr error) report.Meta {
+	m := report.Meta{Date: time.Now().UTC().Format(time.RFC3339), Culvert: "(devel)", Go: runtime.Version(), Processor: processor(),
+		Kernel: kernel(), Host: host(), KVMEvents: "counted", CPUs: o.cpus, Samples: o.plan.samples, Duration: o.plan.duration.String(),
+		Command: strings.Join(append([]string{"bench"}, o.inner()...), " ")}
 	if kvmErr != nil {
 		m.KVMEvents = kvmErr.Error()
 	}
@@ -71,6 +59,20 @@ func kernel() string {
 		return "unknown"
 	}
 	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
+}
+
+// load is the load average over the last minute, 0 if it is not known.
+func load() float64 {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	x, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return 0
+	}
+	return x
 }
 
 // cpuid executes CPUID with ECX 0.

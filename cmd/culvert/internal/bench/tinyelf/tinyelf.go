@@ -21,18 +21,36 @@ func Exit() ([]byte, error) {
 	})
 }
 
-// Hello is a program that writes one byte to its standard output and then does exit_group(0).
-func Hello() ([]byte, error) {
-	return build([]byte{
+// Mark is the byte that the programs write: the first of an ELF file, which no text has in it.
+const Mark = 0x7f
+
+// writeMark is write(1, base, 1).
+func writeMark() []byte {
+	return []byte{
 		0xb8, 1, 0, 0, 0, // mov eax, 1 (write)
 		0x89, 0xc7, // mov edi, eax
-		0xbe, 0, 0, 0x40, 0, // mov esi, base: any mapped byte will do
+		0xbe, 0, 0, 0x40, 0, // mov esi, base
 		0x89, 0xc2, // mov edx, eax
 		0x0f, 0x05, // syscall
+	}
+}
+
+// Hello is a program that writes Mark to its standard output and then does exit_group(0).
+func Hello() ([]byte, error) {
+	return build(append(writeMark(),
 		0x31, 0xff, // xor edi, edi
 		0xb8, 0xe7, 0, 0, 0, // mov eax, 231 (exit_group)
 		0x0f, 0x05, // syscall
-	})
+	))
+}
+
+// Idle is a program that writes Mark and then sleeps for ever.
+func Idle() ([]byte, error) {
+	return build(append(writeMark(),
+		0xb8, 34, 0, 0, 0, // mov eax, 34 (pause)
+		0x0f, 0x05, // syscall
+		0xeb, 0xf7, // jmp to the mov
+	))
 }
 
 // build puts headers before the code: one segment that maps the whole file, readable and executable, and one that

@@ -2,8 +2,8 @@ package workload
 
 import (
 	"fmt"
-
-	"golang.org/x/sys/unix"
+	"strconv"
+	"strings"
 )
 
 // loop is code of a process without a runtime: n operations, or, of a peer, all that come.
@@ -16,77 +16,153 @@ type Kind struct {
 	Op    string // what one operation is
 	Block int    // bytes that one operation moves; 0: none
 	Unit  int    // operations that go together: a batch has a multiple of them
+	// Single says that an operation is whole and begins and ends with the measuring process, so that it can be timed alone.
+	Single bool
+	// Across says that the peer runs on the system that is measured and the measuring process on the host: they share no
+	// pipes but the peer's standard input and output.
+	Across bool
 
+	n     int                 // the parameter: bytes or processes
 	setup func(w *work) error // runs in the Go program, before the measuring process exists
+	begin loop                // runs once in the measuring process, when the peer has started; nil: nothing to do
 	batch loop
-	peer  loop // a second process; nil: none
+	peer  loop // another process, or thread; nil: none
+	spawn bool // the peer is a thread of the measuring process
+}
+
+// Bounds of parameters.
+const (
+	MaxBlock     = 1 << 20
+	MaxProcesses = 512
+)
+
+// Params are what kinds with a parameter are measured with.
+type Params struct {
+	Blocks    []int // bytes
+	Processes int   // of a ring
+}
+
+// DefaultParams are what is measured if nothing else is said.
+func DefaultParams() Params {
+	return Params{Blocks: []int{1, 64, 512, 4096, 65536}, Processes: 64}
+}
+
+// family is a row of the table of all kinds.
+type family struct {
+	name, group, op string
+	param           param
+	kind            Kind // the rest
+}
+
+type param int
+
+const (
+	single       param = iota // no parameter
+	perBlock                  // one kind for each block size
+	perProcesses              // one kind, with a number of processes
+)
+
+// families is the table, in the order in which they are measured.
+func families() []family {
+	pair := func(setup func(*work) error, ping, pong loop) Kind {
+		return Kind{setup: setup, batch: ping, peer: pong, Single: true}
+	}
+	return []family{
+		{"getppid", "syscall", "getppid(2)", single, Kind{batch: getppid}},
+		{"clock_gettime", "syscall", "clock_gettime(2) by system call", single, Kind{batch: clockGettime}},
+		{"clock_gettime_libc", "syscall", "clock_gettime(2) as C libraries call it: in the vDSO, where there is one", single,
+			Kind{setup: vdso, batch: clockLibc}},
+		{"pingpong", "pingpong", "1 byte to another process and back, over two pipes", single, pair(pipes, pingpong, pong)},
+		{"ring", "pingpong", "1 byte passed on in a ring of %d processes", perProcesses, Kind{setup: ring, begin: beginRing, batch: ringLap}},
+		{"pipe", "pipe", "a write of %d bytes, read by another process in reads of as many", perBlock,
+			Kind{setup: pipes, batch: produce, peer: consume}},
+		{"epoll", "epoll", "1 byte to another process and back, both woken by epoll_wait(2)", single, pair(epolls, epollPing, epollPong)},
+		{"poll", "epoll", "1 byte to another process and back, both woken by poll(2)", single, pair(pipes, pollPing, pollPong)},
+		{"select", "epoll", "1 byte to another process and back, both woken by select(2)", single, pair(pipes, selectPing, selectPong)},
+		{"futex", "thread", "a turn handed to another thread and back by a futex that both wait for", single,
+			Kind{batch: futexPing, peer: futexPong, spawn: true, Single: true}},
+		{"thread", "thread", "clone(2) of a thread that ends at once, and waiting for its end", single, Kind{batch: threadJoin, Single: true}},
+		{"signal_self", "signal", "kill(2) of itself, with a handler that counts", single, Kind{setup: counting, begin: beginSignalSelf, batch: signalSelf, Single: true}},
+		{"signal", "signal", "kill(2) of another process and its kill(2) back, both waiting in sigsuspend(2), with handlers", single,
+			Kind{setup: signals, begin: beginSignalPing, batch: signalPing, peer: signalPong, Single: true}},
+		{"fork", "fork", "fork, exit, wait", single, Kind{batch: forkWait, Single: true}},
+		{"exec", "fork", "fork, exec of a static program of 3 instructions, wait", single, Kind{setup: tinyProgram, batch: execWait, Single: true}},
+		{"exec-go", "fork", "fork, exec of culvert doing nothing, wait", single, Kind{setup: selfProgram, batch: execWait, Single: true}},
+		{"python", "program", "fork, exec of python3 -c pass, wait", single,
+			Kind{setup: installed("python3", "-c", "pass"), batch: execWait, Single: true}},
+		{"shell", "program", "fork, exec of a shell that runs /bin/true 200 times, wait", single,
+			Kind{setup: installed("sh", "-c", shellLoop), batch: execWait, Single: true}},
+		{"fault", "fault", fmt.Sprintf("first touch of an anonymous 4 KiB page, with 1/%d of the mmap, madvise and munmap around", faultPages),
+			single, Kind{Unit: faultPages, batch: fault}},
+		{"mmap", "fault", "mmap(2) and munmap(2) of 64 KiB that are not touched", single, Kind{batch: mmapUnmap, Single: true}},
+		{"stdout", "stdio", "a write of %d bytes to standard output, read by a process of the host in reads of as many", perBlock,
+			Kind{batch: request, peer: supply, Across: true}},
+		{"stdin", "stdio", "a write of %d bytes by a process of the host, read from standard input in reads of as many", perBlock,
+			Kind{batch: produce, peer: consume, Across: true}},
+	}
+}
+
+// kind makes the kind of a parameter.
+func (f family) kindOf(n int) Kind {
+	k := f.kind
+	k.Name, k.Group, k.Op, k.n = f.name, f.group, f.op, n
+	if f.param != single {
+		k.Name, k.Op = fmt.Sprintf("%s-%d", f.name, n), fmt.Sprintf(f.op, n)
+	}
+	switch f.param {
+	case perBlock:
+		k.Block = n
+	case perProcesses:
+		k.Unit = n // a lap
+	}
+	k.Unit = max(k.Unit, 1)
+	return k
 }
 
 // Kinds lists all, in the order in which they are measured.
-func Kinds() []Kind {
-	kinds := []Kind{
-		{Name: "getppid", Group: "syscall", Op: "getppid(2)", batch: getppid},
-		{Name: "clock_gettime", Group: "syscall", Op: "clock_gettime(2) by system call", batch: clockGettime},
-		{Name: "pingpong", Group: "pingpong", Op: "1 byte to another process and back, over two pipes",
-			setup: pipes, batch: pingpong, peer: pong},
-	}
-	for _, block := range []int{1, 64, 512, 4096, 65536} {
-		kinds = append(kinds, Kind{Name: fmt.Sprintf("pipe-%d", block), Group: "pipe", Block: block,
-			Op:    fmt.Sprintf("a write of %d bytes, read by another process in reads of as many", block),
-			setup: pipes, batch: produce, peer: consume})
-	}
-	kinds = append(kinds,
-		Kind{Name: "epoll", Group: "epoll", Op: "1 byte to another process and back, both woken by epoll_wait(2)",
-			setup: epolls, batch: epollPing, peer: epollPong},
-		Kind{Name: "fork", Group: "fork", Op: "fork, exit, wait", batch: forkWait},
-		Kind{Name: "exec", Group: "fork", Op: "fork, exec of a static program of 3 instructions, wait",
-			setup: tinyProgram, batch: execWait},
-		Kind{Name: "exec-go", Group: "fork", Op: "fork, exec of culvert doing nothing, wait", setup: selfProgram, batch: execWait},
-		Kind{Name: "fault", Group: "fault", Unit: faultPages, batch: fault, Op: fmt.Sprintf(
-			"first touch of an anonymous 4 KiB page, with 1/%d of the mmap, madvise and munmap around", faultPages)},
-	)
-	for i := range kinds {
-		kinds[i].Unit = max(kinds[i].Unit, 1)
+func Kinds(p Params) []Kind {
+	var kinds []Kind
+	for _, f := range families() {
+		switch f.param {
+		case single:
+			kinds = append(kinds, f.kindOf(0))
+		case perBlock:
+			for _, n := range p.Blocks {
+				kinds = append(kinds, f.kindOf(n))
+			}
+		case perProcesses:
+			kinds = append(kinds, f.kindOf(p.Processes))
+		}
 	}
 	return kinds
 }
 
 // Find returns the kind of that name.
 func Find(name string) (Kind, bool) {
-	for _, k := range Kinds() {
-		if k.Name == name {
-			return k, true
+	for _, f := range families() {
+		if f.param == single {
+			if f.name == name {
+				return f.kindOf(0), true
+			}
+			continue
 		}
+		text, ok := strings.CutPrefix(name, f.name+"-")
+		if !ok {
+			continue
+		}
+		n, err := strconv.Atoi(text)
+		if most := map[param]int{perBlock: MaxBlock, perProcesses: MaxProcesses}[f.param]; err != nil || n < f.least() || n > most {
+			return Kind{}, false
+		}
+		return f.kindOf(n), true
 	}
 	return Kind{}, false
 }
 
-// pipes makes the two pipes between the measuring process and its peer.
-func pipes(w *work) error {
-	for _, p := range []*pipe{&w.there, &w.back} {
-		var fds [2]int
-		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-			return fmt.Errorf("pipe2: %w", err)
-		}
-		p.r, p.w = fds[0], fds[1]
+// least is the parameter's lower bound: a ring has two processes or more.
+func (f family) least() int {
+	if f.param == perProcesses {
+		return 2
 	}
-	return nil
-}
-
-// epolls makes the pipes and an epoll instance for the reader of each.
-func epolls(w *work) error {
-	if err := pipes(w); err != nil {
-		return err
-	}
-	for _, p := range []*pipe{&w.there, &w.back} {
-		var err error
-		if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-			return fmt.Errorf("epoll_create1: %w", err)
-		}
-		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(p.r)}
-		if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, p.r, &event); err != nil {
-			return fmt.Errorf("epoll_ctl: %w", err)
-		}
-	}
-	return nil
+	return 1
 }

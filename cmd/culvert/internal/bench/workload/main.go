@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -21,29 +22,69 @@ func Requested(args []string) bool { return len(args) > 1 && args[1] == Word }
 
 // Exit codes.
 const (
-	exitFailed = 1
-	exitUsage  = 2
+	exitFailed  = 1
+	exitUsage   = 2
+	ExitMissing = 3 // the system lacks a program that is to be executed
+)
+
+// Roles of a process in a measurement across the boundary, as the third argument.
+const (
+	Peer = "peer" // runs the peer, on its standard input and output
+	Host = "host" // measures; the peer's standard output and input are its descriptors 3 and 4
+)
+
+const (
+	hostFromPeer = 3
+	hostToPeer   = 4
 )
 
 // Main is the workload; args are the program's. It returns the exit code.
 func Main(args []string) int {
-	if len(args) != 3 {
-		fmt.Fprintf(os.Stderr, "usage: culvert %s NAME\n", Word)
-		return exitUsage
-	}
-	if args[2] == Nothing {
+	if len(args) >= 3 && args[2] == Nothing {
 		return 0
 	}
-	kind, ok := Find(args[2])
-	if !ok {
-		fmt.Fprintf(os.Stderr, "culvert %s: %s: no such measurement\n", Word, args[2])
+	if len(args) >= 3 && args[2] == Agent {
+		return agentMain(args[3:])
+	}
+	err := start(args[2:])
+	var usage *usageError
+	var missing *missingError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "culvert %s: %v\n", Word, err)
 		return exitUsage
+	case errors.As(err, &missing):
+		fmt.Fprintf(os.Stderr, "%v\n", err)
+		return ExitMissing
 	}
-	if err := run(kind); err != nil {
-		fmt.Fprintf(os.Stderr, "culvert %s %s: %v\n", Word, kind.Name, err)
-		return exitFailed
+	fmt.Fprintf(os.Stderr, "culvert %s %s: %v\n", Word, args[2], err)
+	return exitFailed
+}
+
+// usageError is a wrong command line.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+// start does what the arguments NAME [ROLE] say.
+func start(args []string) error {
+	if len(args) < 1 || len(args) > 2 {
+		return &usageError{"usage: NAME [" + Peer + "|" + Host + "]"}
 	}
-	return 0
+	kind, ok := Find(args[0])
+	if !ok {
+		return &usageError{args[0] + ": no such measurement"}
+	}
+	role := ""
+	if len(args) == 2 {
+		role = args[1]
+	}
+	if known := role == Peer || role == Host; known != kind.Across || role != "" && !known {
+		return &usageError{fmt.Sprintf("%s: %q is not a role in it", args[0], role)}
+	}
+	return run(kind, role)
 }
 
 type pipe struct{ r, w, epoll int }
@@ -51,7 +92,9 @@ type pipe struct{ r, w, epoll int }
 // work is what the processes without a runtime work on. They change nothing in it, but the memory behind the addresses.
 type work struct {
 	kind        Kind
-	there, back pipe // from the measuring process to its peer, and back
+	there, back pipe   // from the measuring process to its peer, and back
+	ring        []pipe // to each process of a ring
+	clock       uintptr
 	cleanup     func()
 
 	memory []byte  // mapped: no Go memory
@@ -60,23 +103,41 @@ type work struct {
 
 	// Addresses in memory.
 	scratch, time, events, status, zeros, lineAddr, input, block uintptr
+	action, sigset, tid, turn, children, pids, ticks             uintptr
+	altStack, stack                                              uintptr // the base of one, the end of the other
 	path, argv, envp                                             uintptr
 }
 
-// Offsets in the memory.
+// MaxSingles is how many operations can be timed singly in a batch.
+const MaxSingles = 512
+
+// Offsets in the memory. Words that threads wait on have cache lines of their own.
 const (
 	scratchAt = 0
 	timeAt    = 64
 	eventsAt  = 128
 	statusAt  = 192
-	zerosAt   = 256 // a sigaction of zeros: SIG_DFL
+	zerosAt   = 256 // a sigaction of zeros: SIG_DFL; and an empty set of signals
 	argvAt    = 512
 	maxArgs   = 8
-	stringsAt = 1024
-	lineAt    = 6 << 10
-	inputAt   = 7 << 10
-	inputSize = 512
-	blockAt   = 8 << 10
+	actionAt  = 576
+	sigsetAt  = 640
+	tidAt     = 704
+	turnAt    = 768
+	childAt   = 832
+
+	stringsAt    = 1 << 10
+	stringsEnd   = 6 << 10
+	pidsAt       = stringsEnd // MaxProcesses words
+	inputAt      = 10 << 10
+	inputSize    = 512
+	ticksAt      = 12 << 10 // MaxSingles words
+	lineAt       = 16 << 10 // as many decimal numbers
+	altStackAt   = 32 << 10
+	altStackSize = 64 << 10 // a signal frame with AVX-512 and AMX state takes 11 KiB
+	stackAt      = altStackAt + altStackSize
+	stackSize    = 64 << 10
+	blockAt      = stackAt + stackSize
 )
 
 func newWork(kind Kind) (*work, error) {
@@ -85,13 +146,15 @@ func newWork(kind Kind) (*work, error) {
 		return nil, fmt.Errorf("mmap: %w", err)
 	}
 	base := addressOf(memory)
-	return &work{kind: kind, cleanup: func() {}, memory: memory, base: base, line: memory[lineAt:inputAt],
+	return &work{kind: kind, cleanup: func() {}, memory: memory, base: base, line: memory[lineAt:altStackAt],
 		scratch: base + scratchAt, time: base + timeAt, events: base + eventsAt, status: base + statusAt,
-		zeros: base + zerosAt, lineAddr: base + lineAt, input: base + inputAt, block: base + blockAt}, nil
+		zeros: base + zerosAt, lineAddr: base + lineAt, input: base + inputAt, block: base + blockAt,
+		action: base + actionAt, sigset: base + sigsetAt, tid: base + tidAt, turn: base + turnAt, children: base + childAt,
+		pids: base + pidsAt, ticks: base + ticksAt, altStack: base + altStackAt, stack: base + stackAt + stackSize}, nil
 }
 
-// run prepares, forks the measuring process and waits for its end.
-func run(kind Kind) error {
+// run prepares, forks the measuring process, or the peer in a measurement across the boundary, and waits for its end.
+func run(kind Kind, role string) error {
 	runtime.LockOSThread()
 	debug.SetGCPercent(-1)
 	w, err := newWork(kind)
@@ -104,7 +167,15 @@ func run(kind Kind) error {
 			return err
 		}
 	}
-	pid, f := w.fork(measure)
+	main := measure
+	switch role {
+	case Peer:
+		main = serve
+		w.there.r, w.back.w = 0, 1
+	case Host:
+		w.back.r, w.there.w = hostFromPeer, hostToPeer
+	}
+	pid, f := w.fork(main, 0)
 	if f != 0 {
 		return fmt.Errorf("clone: %w", syscall.Errno(f&0xffff))
 	}

@@ -40,18 +40,18 @@ func exit(code uintptr) {
 	}
 }
 
-// fork makes a child that runs main and ends with it; it dies with its parent.
+// fork makes a child that runs main with n and ends with it; it dies with its parent.
 //
 //go:nosplit
 //go:norace
-func (w *work) fork(main loop) (pid uintptr, f failure) {
+func (w *work) fork(main loop, n uint64) (pid uintptr, f failure) {
 	pid, f = sys(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
 	if f != 0 || pid != 0 {
 		return pid, f
 	}
 	// Without it a child could outlive a killed parent; where it fails nothing is measured wrongly.
 	syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0)
-	if main(w, 0) != 0 {
+	if main(w, n) != 0 {
 		exit(1)
 	}
 	exit(0)
@@ -95,45 +95,123 @@ func (w *work) put(fd int) failure {
 	return f
 }
 
-// measure is the measuring process: it starts the peer, if there is one, and carries out batches until its input ends.
+// child forks a process that lives until the measuring process has done its work. There are at most MaxProcesses.
+//
+//go:nosplit
+//go:norace
+func (w *work) child(main loop, n uint64) failure {
+	pid, f := w.fork(main, n)
+	if f == 0 {
+		count := load64(w.children)
+		store64(w.pids+8*uintptr(count), uint64(pid))
+		store64(w.children, count+1)
+	}
+	return f
+}
+
+// endChildren ends all children, and all is well.
+//
+//go:nosplit
+//go:norace
+func (w *work) endChildren() (f failure) {
+	count := uintptr(load64(w.children))
+	for i := uintptr(0); i < count; i++ {
+		syscall.RawSyscall(unix.SYS_KILL, uintptr(load64(w.pids+8*i)), uintptr(unix.SIGKILL), 0)
+	}
+	for i := uintptr(0); i < count; i++ {
+		if e := reap(uintptr(load64(w.pids + 8*i))); f == 0 {
+			f = e
+		}
+	}
+	return f
+}
+
+// begin starts the peer, if there is one here, and does what comes before the first batch.
+//
+//go:nosplit
+//go:norace
+func (w *work) begin() failure {
+	k := &w.kind
+	if k.peer != nil && !k.Across {
+		var f failure
+		if k.spawn {
+			f = w.thread(w)
+		} else {
+			f = w.child(k.peer, 0)
+		}
+		if f != 0 {
+			return f
+		}
+	}
+	if k.begin != nil {
+		return k.begin(w, 0)
+	}
+	return 0
+}
+
+// measure is the measuring process: it carries out batches until its input ends.
 //
 //go:nosplit
 //go:norace
 func measure(w *work, _ uint64) failure {
 	defaultSignals(w)
-	var peer uintptr
-	if w.kind.peer != nil {
-		var f failure
-		if peer, f = w.fork(w.kind.peer); f != 0 {
-			return f
-		}
-	}
-	var result failure
+	result := w.begin()
 	for result == 0 {
-		ops, ok := w.command()
+		ops, each, ok := w.command()
 		if !ok {
 			break
 		}
-		result = w.batch(ops)
+		result = w.batch(ops, each)
 	}
-	if peer != 0 {
-		syscall.RawSyscall(unix.SYS_KILL, peer, uintptr(unix.SIGKILL), 0)
-		if f := reap(peer); result == 0 {
-			return f
-		}
+	if w.kind.Across && result == 0 {
+		result = w.tell(w.there.w, stop)
+	}
+	if f := w.endChildren(); result == 0 {
+		result = f
 	}
 	return result
+}
+
+// serve is the peer of a measuring process across the boundary.
+//
+//go:nosplit
+//go:norace
+func serve(w *work, _ uint64) failure {
+	defaultSignals(w)
+	return w.kind.peer(w, 0)
+}
+
+// single carries out operations one by one and notes how many ticks each took.
+//
+//go:nosplit
+//go:norace
+func (w *work) single(ops uint64) failure {
+	for i := uint64(0); i < ops; i++ {
+		start := ticks()
+		if f := w.kind.batch(w, 1); f != 0 {
+			return f
+		}
+		store64(w.ticks+uintptr(8*i), ticks()-start)
+	}
+	return 0
 }
 
 // batch carries out ops operations and answers.
 //
 //go:nosplit
 //go:norace
-func (w *work) batch(ops uint64) failure {
+func (w *work) batch(ops uint64, each bool) failure {
+	if each {
+		ops = min(ops, MaxSingles)
+	}
 	start, f := w.now()
-	if f == 0 {
+	startTicks := ticks()
+	if f == 0 && each {
+		f = w.single(ops)
+	} else if f == 0 {
 		f = w.kind.batch(w, ops)
 	}
+	endTicks := ticks()
 	end, f2 := w.now()
 	if f == 0 {
 		f = f2
@@ -143,6 +221,9 @@ func (w *work) batch(ops uint64) failure {
 	if f == 0 {
 		n = w.text(n, `,"ns":`)
 		n = w.decimal(n, end-start)
+		if each {
+			n = w.singles(n, ops, endTicks-startTicks)
+		}
 	} else {
 		n = w.text(n, `,"call":`)
 		n = w.decimal(n, uint64(f>>16))
@@ -150,26 +231,53 @@ func (w *work) batch(ops uint64) failure {
 		n = w.decimal(n, uint64(f&0xffff))
 	}
 	n = w.text(n, "}\n")
-	if _, f := sys(unix.SYS_WRITE, 1, w.lineAddr, uintptr(n)); f != 0 {
-		return f
+	for at := 0; at < n; { // a socket or a device may take less at once
+		wrote, f := sys(unix.SYS_WRITE, 1, w.lineAddr+uintptr(at), uintptr(n-at))
+		if f != 0 {
+			return f
+		}
+		at += int(wrote)
 	}
 	return 0 // the failure has been told; the driver decides
 }
 
-// command reads a line with a number; !ok is the end of the input, or no number.
+// singles appends what single noted.
 //
 //go:nosplit
 //go:norace
-func (w *work) command() (ops uint64, ok bool) {
+func (w *work) singles(n int, ops, all uint64) int {
+	n = w.text(n, `,"ticks":`)
+	n = w.decimal(n, all)
+	n = w.text(n, `,"each":[`)
+	for i := uint64(0); i < ops; i++ {
+		if i > 0 {
+			n = w.text(n, ",")
+		}
+		n = w.decimal(n, load64(w.ticks+uintptr(8*i)))
+	}
+	return w.text(n, "]")
+}
+
+// command reads a line with a number; an s behind it asks for single operations. !ok is the end of the input, or
+// anything else.
+//
+//go:nosplit
+//go:norace
+func (w *work) command() (ops uint64, each, ok bool) {
 	for {
 		c, more := w.next()
-		if !more || c != '\n' && (c < '0' || c > '9') {
-			return 0, false
+		switch {
+		case !more:
+			return 0, false, false
+		case c == '\n':
+			return ops, each, ok
+		case c == 's' && ok && !each:
+			each = true
+		case c >= '0' && c <= '9' && !each:
+			ops, ok = ops*10+uint64(c-'0'), true
+		default:
+			return 0, false, false
 		}
-		if c == '\n' {
-			return ops, ok
-		}
-		ops, ok = ops*10+uint64(c-'0'), true
 	}
 }
 

@@ -30,6 +30,22 @@ func clockGettime(w *work, n uint64) failure {
 	return 0
 }
 
+// clockLibc calls the vDSO, or the kernel where there is none.
+//
+//go:nosplit
+//go:norace
+func clockLibc(w *work, n uint64) failure {
+	if w.clock == 0 {
+		return clockGettime(w, n)
+	}
+	for ; n > 0; n-- {
+		if int32(callC(w.clock, w.stack, unix.CLOCK_MONOTONIC, w.time)) != 0 {
+			return failed(unix.SYS_CLOCK_GETTIME, uintptr(unix.EINVAL))
+		}
+	}
+	return 0
+}
+
 //go:nosplit
 //go:norace
 func pingpong(w *work, n uint64) failure {
@@ -50,53 +66,6 @@ func pong(w *work, _ uint64) failure {
 	for {
 		if f := w.get(w.there.r); f != 0 {
 			return f
-		}
-		if f := w.put(w.back.w); f != 0 {
-			return f
-		}
-	}
-}
-
-// produce tells the consumer how many bytes will come, writes them, and waits until they have been read.
-//
-//go:nosplit
-//go:norace
-func produce(w *work, n uint64) failure {
-	block := uint64(w.kind.Block)
-	store64(w.scratch, n*block)
-	if _, f := sys(unix.SYS_WRITE, uintptr(w.there.w), w.scratch, 8); f != 0 {
-		return f
-	}
-	for ; n > 0; n-- {
-		// A blocking write to a pipe is partial only if a signal ends it, and there are none.
-		if _, f := sys(unix.SYS_WRITE, uintptr(w.there.w), w.block, uintptr(block)); f != 0 {
-			return f
-		}
-	}
-	return w.get(w.back.r)
-}
-
-//go:nosplit
-//go:norace
-func consume(w *work, _ uint64) failure {
-	block := uint64(w.kind.Block)
-	for {
-		n, f := sys(unix.SYS_READ, uintptr(w.there.r), w.scratch, 8)
-		if f != 0 {
-			return f
-		}
-		if n != 8 {
-			return failed(unix.SYS_READ, eof)
-		}
-		for left := load64(w.scratch); left > 0; {
-			n, f := sys(unix.SYS_READ, uintptr(w.there.r), w.block, uintptr(min(left, block)))
-			if f != 0 {
-				return f
-			}
-			if n == 0 {
-				return failed(unix.SYS_READ, eof)
-			}
-			left -= uint64(n)
 		}
 		if f := w.put(w.back.w); f != 0 {
 			return f
@@ -220,6 +189,25 @@ func fault(_ *work, n uint64) failure {
 		syscall.RawSyscall(unix.SYS_MADVISE, addr, size, unix.MADV_NOHUGEPAGE)
 		for i := uintptr(0); i < size; i += page {
 			store64(addr+i, 1)
+		}
+		if _, f := sys(unix.SYS_MUNMAP, addr, size, 0); f != 0 {
+			return f
+		}
+	}
+	return 0
+}
+
+// mmapUnmap maps memory and unmaps it, and touches none.
+//
+//go:nosplit
+//go:norace
+func mmapUnmap(_ *work, n uint64) failure {
+	const size = 64 << 10
+	for ; n > 0; n-- {
+		addr, _, errno := syscall.RawSyscall6(unix.SYS_MMAP, 0, size, unix.PROT_READ|unix.PROT_WRITE,
+			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uintptr(0), 0)
+		if errno != 0 {
+			return failed(unix.SYS_MMAP, uintptr(errno))
 		}
 		if _, f := sys(unix.SYS_MUNMAP, addr, size, 0); f != 0 {
 			return f

@@ -1,6 +1,9 @@
 package workload
 
-import "unsafe"
+import (
+	"sync/atomic"
+	"unsafe"
+)
 
 // The addresses that these functions take lie in mappings that the workload made for itself and that no garbage
 // collector knows: mappings stay where they are, so an address kept as a number stays good. Only the workload's own
@@ -20,6 +23,22 @@ func load64(addr uintptr) uint64 { return *(*uint64)(*(*unsafe.Pointer)(unsafe.P
 //go:norace
 //go:nocheckptr
 func store64(addr uintptr, v uint64) { *(*uint64)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))) = v }
+
+// load32 and store32 are atomic: threads wait for each other with them.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func load32(addr uintptr) uint32 {
+	return atomic.LoadUint32((*uint32)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))))
+}
+
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func store32(addr uintptr, v uint32) {
+	atomic.StoreUint32((*uint32)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))), v)
+}
 
 // addressOf is where b lies, which must not be in Go's heap.
 func addressOf(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }

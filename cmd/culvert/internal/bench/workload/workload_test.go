@@ -1,11 +1,14 @@
 package workload
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(leakcheck.Main(m))
 }
 
-func start(t *testing.T, input string, args ...string) (stdout, stderr string, code int) {
+func launch(t *testing.T, input string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], append([]string{Word}, args...)...)
 	cmd.Stdin = strings.NewReader(input)
@@ -36,31 +39,175 @@ func start(t *testing.T, input string, args ...string) (stdout, stderr string, c
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
+// commands are lines for batches of that many operations, the last for single ones.
+func commands(ops []uint64) string {
+	var b strings.Builder
+	for _, n := range ops {
+		fmt.Fprintf(&b, "%d\n", n)
+	}
+	return strings.TrimSuffix(b.String(), "\n") + "s\n"
+}
+
+// answers checks the answers to commands.
+func answers(t *testing.T, ops []uint64, out string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+	if len(lines) != len(ops) {
+		t.Fatalf("answered %q, want %d lines", out, len(ops))
+	}
+	for i, n := range ops {
+		var a struct {
+			Ops, NS, Ticks uint64
+			Errno          int
+			Each           []uint64
+		}
+		if err := json.Unmarshal([]byte(lines[i]), &a); err != nil {
+			t.Fatalf("line %q: %v", lines[i], err)
+		}
+		if a.Ops != n || a.Errno != 0 || a.NS == 0 {
+			t.Errorf("batch of %d answered %s", n, lines[i])
+		}
+		if i < len(ops)-1 {
+			continue
+		}
+		var sum uint64
+		for _, x := range a.Each {
+			sum += x
+		}
+		if uint64(len(a.Each)) != n || sum == 0 || sum > a.Ticks {
+			t.Errorf("single operations: %s", lines[i])
+		}
+	}
+}
+
 // Every kind does as many operations as it is asked for, an empty batch too, and ends with its input.
 func TestKinds(t *testing.T) {
-	for _, kind := range Kinds() {
+	for _, kind := range Kinds(Params{Blocks: []int{1, 5000, MaxBlock}, Processes: 5}) {
 		t.Run(kind.Name, func(t *testing.T) {
-			out, errs, code := start(t, "3\n0\n20\n", kind.Name)
+			ops := []uint64{3, 0, 20, 2}
+			if kind.Group == "program" { // takes long
+				ops = []uint64{1, 0, 1, 1}
+			}
+			if kind.Across {
+				answers(t, ops, across(t, kind.Name, commands(ops)))
+				return
+			}
+			out, errs, code := launch(t, commands(ops), kind.Name)
+			if code == ExitMissing {
+				t.Skip(errs)
+			}
 			if code != 0 || errs != "" {
 				t.Fatalf("exit code %d, said %q", code, errs)
 			}
-			lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
-			if len(lines) != 3 {
-				t.Fatalf("answered %q, want 3 lines", out)
-			}
-			for i, ops := range []uint64{3, 0, 20} {
-				var a struct {
-					Ops, NS uint64
-					Errno   int
-				}
-				if err := json.Unmarshal([]byte(lines[i]), &a); err != nil {
-					t.Fatalf("line %q: %v", lines[i], err)
-				}
-				if a.Ops != ops || a.Errno != 0 || a.NS == 0 {
-					t.Errorf("batch of %d answered %s", ops, lines[i])
-				}
-			}
+			answers(t, ops, out)
 		})
+	}
+}
+
+// across runs a measurement across a boundary that is none.
+func across(t *testing.T, name, commands string) string {
+	t.Helper()
+	peer := exec.Command(os.Args[0], Word, name, Peer)
+	in, err := peer.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := peer.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := peer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	host := exec.Command(os.Args[0], Word, name, Host)
+	host.Stdin = strings.NewReader(commands)
+	host.ExtraFiles = []*os.File{out.(*os.File), in.(*os.File)}
+	text, err := host.Output()
+	if err != nil {
+		t.Error(err)
+	}
+	// The measuring process has told the peer to stop, so that it ends although its input is open.
+	if err := peer.Wait(); err != nil {
+		t.Errorf("the peer: %v", err)
+	}
+	return string(text)
+}
+
+func TestFind(t *testing.T) {
+	for _, name := range []string{"pipe-1", "pipe-1048576", "ring-2", "stdin-77", "exec-go"} {
+		if k, ok := Find(name); !ok || k.Name != name {
+			t.Errorf("%s: %+v, %v", name, k, ok)
+		}
+	}
+	for _, name := range []string{"", "pipe", "pipe-0", "pipe-1048577", "pipe--1", "pipe-x", "ring-1", "ring-513", "nonsense"} {
+		if _, ok := Find(name); ok {
+			t.Errorf("%s was found", name)
+		}
+	}
+}
+
+// An agent runs one workload after the other on the same standard input and output, and says how each ended.
+func TestAgent(t *testing.T) {
+	cmd := exec.Command(os.Args[0], Word, Agent)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(out)
+	for _, step := range []struct{ send, want string }{
+		{"getppid\n", ""}, {"7\n", `{"ops":7,`}, {End, `{"ended":0}`},
+		{"nonsense\n", `{"ended":2,"said":"`},
+		{End, ""}, {"100\n", ""}, {"100s\n", ""}, // come late
+		{"pingpong\n", ""}, {"1\n", `{"ops":1,`}, {End, `{"ended":0}`},
+	} {
+		if _, err := io.WriteString(in, step.send); err != nil {
+			t.Fatal(err)
+		}
+		if step.want == "" {
+			continue
+		}
+		if line, err := lines.ReadString('\n'); err != nil || !strings.HasPrefix(line, step.want) {
+			t.Errorf("%q was answered with %q, %v; want %s", step.send, line, err, step.want)
+		}
+	}
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The vDSO's function, where there is one, tells the time that the system call tells.
+func TestVDSO(t *testing.T) {
+	w, err := newWork(Kind{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Munmap(w.memory); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := vdso(w); err != nil {
+		t.Fatal(err)
+	}
+	if w.clock == 0 {
+		t.Skip("this system has no vDSO")
+	}
+	before, _ := w.now()
+	if f := clockLibc(w, 1); f != 0 {
+		t.Fatalf("failure %#x", f)
+	}
+	told := load64(w.time)*1e9 + load64(w.time+8)
+	after, _ := w.now()
+	if told < before || told > after {
+		t.Errorf("the vDSO says %d, between %d and %d", told, before, after)
 	}
 }
 
@@ -98,12 +245,13 @@ func TestUsage(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		code int
-	}{{nil, 2}, {[]string{"nonsense"}, 2}, {[]string{Nothing}, 0}, {[]string{"getppid", "more"}, 2}} {
-		if _, errs, code := start(t, "", c.args...); code != c.code || (code == 0) != (errs == "") {
+	}{{nil, 2}, {[]string{"nonsense"}, 2}, {[]string{Nothing}, 0}, {[]string{"getppid", "more"}, 2},
+		{[]string{"getppid", Peer}, 2}, {[]string{"stdin-1"}, 2}} {
+		if _, errs, code := launch(t, "", c.args...); code != c.code || (code == 0) != (errs == "") {
 			t.Errorf("%q: exit code %d, said %q; want %d", c.args, code, errs, c.code)
 		}
 	}
-	if out, _, code := start(t, "five\n", "getppid"); out != "" || code != 0 {
+	if out, _, code := launch(t, "five\n", "getppid"); out != "" || code != 0 {
 		t.Errorf("a command that is no number: %q, %d", out, code)
 	}
 }
@@ -143,7 +291,7 @@ func TestRawFunctions(t *testing.T) {
 // The driver may send commands in pieces, or several at once.
 func TestPieces(t *testing.T) {
 	many := strings.Repeat("1\n", 400) // more than one read takes
-	if out, _, code := start(t, many, "getppid"); strings.Count(out, "\n") != 400 || code != 0 {
+	if out, _, code := launch(t, many, "getppid"); strings.Count(out, "\n") != 400 || code != 0 {
 		t.Errorf("400 commands had %d answers, exit code %d", strings.Count(out, "\n"), code)
 	}
 }

@@ -1,4 +1,5 @@
-package bench
+// Package stats describes samples, and says whether two sets of them differ.
+package stats
 
 import (
 	"math"
@@ -16,8 +17,8 @@ type Summary struct {
 	CV   float64 `json:"cv"` // standard deviation divided by the mean
 }
 
-// summarise describes samples, of which there must be one.
-func summarise(samples []float64) Summary {
+// Summarise describes samples, of which there must be one.
+func Summarise(samples []float64) Summary {
 	s := slices.Clone(samples)
 	slices.Sort(s)
 	n := float64(len(s))
@@ -34,11 +35,11 @@ func summarise(samples []float64) Summary {
 	if len(s) > 1 && mean != 0 {
 		cv = math.Sqrt(squares/(n-1)) / mean
 	}
-	return Summary{P50: median(s), P90: percentile(s, 90), P99: percentile(s, 99), Min: s[0], Max: s[len(s)-1], Mean: mean, CV: cv}
+	return Summary{P50: Median(s), P90: percentile(s, 90), P99: percentile(s, 99), Min: s[0], Max: s[len(s)-1], Mean: mean, CV: cv}
 }
 
-// median is that of sorted samples; of an even number, the mean of the two in the middle.
-func median(sorted []float64) float64 {
+// Median is that of sorted samples; of an even number, the mean of the two in the middle.
+func Median(sorted []float64) float64 {
 	m := len(sorted) / 2
 	if len(sorted)%2 == 1 {
 		return sorted[m]

@@ -1,4 +1,4 @@
-package bench
+package exits
 
 import (
 	"encoding/binary"
@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kvmEvents knows the kernel's kvm:kvm_exit tracepoint, if this kernel has it and lets us count it (root, or
+// Events knows the kernel's kvm:kvm_exit tracepoint, if this kernel has it and lets us count it (root, or
 // CAP_PERFMON and a readable tracefs). A nil one counts nothing.
-type kvmEvents struct{ id uint64 }
+type Events struct{ id uint64 }
 
 // hostInterrupts selects the exits that a host interrupt caused: on VMX reason 1, on SVM 0x60.
 const hostInterrupts = "(isa == 1 && exit_reason == 1) || (isa == 2 && exit_reason == 0x60)"
 
-// findKVMEvents looks the tracepoint up; the error says why it cannot be counted.
-func findKVMEvents() (*kvmEvents, error) {
+// Find looks the tracepoint up; the error says why it cannot be counted.
+func Find() (*Events, error) {
 	text, err := readTracefs("events/kvm/kvm_exit/id")
 	if err != nil {
 		return nil, fmt.Errorf("kvm_exit events: %w", err)
@@ -28,12 +28,12 @@ func findKVMEvents() (*kvmEvents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kvm_exit events: number of the tracepoint: %w", err)
 	}
-	e := &kvmEvents{id: id}
-	k := e.open()
+	e := &Events{id: id}
+	k := e.Open()
 	if k == nil {
 		return nil, errors.New("kvm_exit events: not permitted (see perf_event_paranoid in perf_event_open(2))")
 	}
-	return e, k.close()
+	return e, k.Close()
 }
 
 // readTracefs reads a file of tracefs, where it is mounted, or else in a mount that only this process has and nobody sees.
@@ -67,19 +67,19 @@ func readTracefs(name string) ([]byte, error) {
 	return buf[:n], err
 }
 
-// kvmCounter counts the events of the threads that this process had when it was opened.
-type kvmCounter struct{ all, host []int }
+// Counter counts the events of the threads that this process had when it was opened.
+type Counter struct{ all, host []int }
 
-// open returns nil if the events cannot be counted.
-func (e *kvmEvents) open() *kvmCounter {
+// Open returns nil if the events cannot be counted.
+func (e *Events) Open() *Counter {
 	if e == nil {
 		return nil
 	}
-	tids, err := threads()
+	tids, err := Threads()
 	if err != nil {
 		return nil
 	}
-	k := &kvmCounter{}
+	k := &Counter{}
 	for _, tid := range tids {
 		all, err := e.openThread(tid, "")
 		if errors.Is(err, unix.ESRCH) {
@@ -93,7 +93,7 @@ func (e *kvmEvents) open() *kvmCounter {
 			}
 		}
 		if err != nil {
-			_ = k.close() // not counting is the answer already
+			_ = k.Close() // not counting is the answer already
 			return nil
 		}
 	}
@@ -101,7 +101,7 @@ func (e *kvmEvents) open() *kvmCounter {
 }
 
 // openThread opens the counter of one thread, for the events that filter selects.
-func (e *kvmEvents) openThread(tid int, filter string) (int, error) {
+func (e *Events) openThread(tid int, filter string) (int, error) {
 	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_TRACEPOINT, Size: unix.PERF_ATTR_SIZE_VER0, Config: e.id}
 	fd, err := unix.PerfEventOpen(&attr, tid, -1, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	if err != nil {
@@ -117,7 +117,7 @@ func (e *kvmEvents) openThread(tid int, filter string) (int, error) {
 }
 
 // read returns the counts so far; ok says that both are there.
-func (k *kvmCounter) read() (all, host uint64, ok bool) {
+func (k *Counter) read() (all, host uint64, ok bool) {
 	if k == nil {
 		return 0, 0, false
 	}
@@ -137,7 +137,7 @@ func readAll(fds []int) (sum uint64, ok bool) {
 	return sum, true
 }
 
-func (k *kvmCounter) close() error {
+func (k *Counter) Close() error {
 	var errs []error
 	for _, fds := range [][]int{k.all, k.host} {
 		for _, fd := range fds {
@@ -147,8 +147,8 @@ func (k *kvmCounter) close() error {
 	return errors.Join(errs...)
 }
 
-// threads lists this process's.
-func threads() ([]int, error) {
+// Threads lists this process's.
+func Threads() ([]int, error) {
 	entries, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return nil, err

@@ -1,0 +1,38 @@
+package workload
+
+// ticks reads the processor's time-stamp counter. It costs no system call, on no system.
+//
+//go:nosplit
+//go:norace
+func ticks() uint64
+
+// spawn makes a thread that runs w's peer, if w is not nil, and ends; tid is the word of CLONE_PARENT_SETTID and
+// CLONE_CHILD_CLEARTID. It returns the thread's number, or an errno, negated.
+//
+//go:nosplit
+//go:norace
+//go:noescape
+func spawn(flags, stack, tid uintptr, w *work) uintptr
+
+// callC calls a C function of two arguments on the stack that ends at stack.
+//
+//go:nosplit
+//go:norace
+func callC(fn, stack, a, b uintptr) uintptr
+
+// signalCode is where the signal handler that counts is, and what it returns to.
+//
+//go:nosplit
+//go:norace
+func signalCode() (handler, restorer uintptr)
+
+// threadMain is what a new thread runs.
+//
+//lint:ignore U1000 spawn, which is assembly, calls it
+//go:nosplit
+//go:norace
+func threadMain(w *work) {
+	if w.kind.peer(w, 0) != 0 {
+		exit(1)
+	}
+}
