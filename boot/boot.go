@@ -28,6 +28,7 @@ type Config struct {
 	Code     guest.Code
 	Fast     map[int]uintptr // system calls that ring 0 serves, by number
 	Features Features
+	Links    int // how many windows of abi.LinkStride at abi.LinkGPA the kernel's address space has
 }
 
 // Layout says where the shared structures lie in guest RAM.

@@ -33,6 +33,13 @@ func (b *build) mapPage(va uint64, gpa abi.GPA, bits uint64) {
 	b.put64(pt+abi.GPA(va>>12%entries*8), uint64(gpa)|bits|abi.PTEPresent|abi.PTEGlobal|abi.PTEAccessed|abi.PTEDirty)
 }
 
+// mapHuge adds the 2 MiB at gpa to the direct map.
+func (b *build) mapHuge(pdpt abi.GPA, gpa uint64) {
+	pd := b.table(pdpt, gpa>>30)
+	b.put64(pd+abi.GPA(gpa>>21%entries*8), gpa|abi.PTEPresent|abi.PTEWrite|abi.PTEHuge|abi.PTEGlobal|
+		abi.PTEAccessed|abi.PTEDirty|abi.PTENX)
+}
+
 // pageTables makes the kernel's address space, whose upper half all others share: the direct map in 2 MiB pages, the
 // text, and each vCPU's window.
 func (b *build) pageTables() {
@@ -40,9 +47,10 @@ func (b *build) pageTables() {
 	l.KernelCR3 = b.alloc(abi.PageSize)
 	pdpt := b.table(l.KernelCR3, abi.DirectSlot)
 	for gpa := uint64(0); gpa < uint64(len(b.cfg.RAM)); gpa += abi.HugeSize {
-		pd := b.table(pdpt, gpa>>30)
-		b.put64(pd+abi.GPA(gpa>>21%entries*8), gpa|abi.PTEPresent|abi.PTEWrite|abi.PTEHuge|abi.PTEGlobal|
-			abi.PTEAccessed|abi.PTEDirty|abi.PTENX)
+		b.mapHuge(pdpt, gpa)
+	}
+	for i := range b.cfg.Links {
+		b.mapHuge(pdpt, uint64(abi.LinkGPA)+uint64(i)*abi.LinkStride)
 	}
 	for i, p := range b.cfg.Text {
 		b.mapPage(b.m.TextSpan.GVA(p.Addr), abi.TextGPA+abi.GPA(i*abi.PageSize), 0)

@@ -11,6 +11,7 @@ import (
 	"culvert/guest/futex"
 	"culvert/pipes"
 	"culvert/pipes/eventfd"
+	"culvert/pipes/link"
 	"culvert/shim/abi"
 )
 
@@ -263,7 +264,7 @@ func funcAt(pc uintptr) (pkg, file string, ok bool) {
 // textSeeds has one code address in each package whose functions run in ring 0.
 func textSeeds() []uintptr {
 	return []uintptr{
-		codePC(onSyscall), codePC((*pipes.Pipe).BeginRead), codePC((*eventfd.EventFD).Read), codePC((*epoll.Pass).Next),
+		codePC(onSyscall), codePC((*pipes.Pipe).BeginRead), codePC((*eventfd.EventFD).Read), codePC(link.Pull), codePC((*epoll.Pass).Next),
 		codePC((*futex.Table).Leave),
 	}
 }

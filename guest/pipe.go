@@ -48,6 +48,10 @@ func pipeCall(p *PerCPU, t *Thread, kind, mode uint64) bool {
 		t.Vec.N = 0
 		w.Kind, w.File, w.Addr, w.Len, w.Done = kind, f.Index, addr, n, 0
 		w.Aux = uint64(pipes.ModeOf(n, load(&f.Flags)))
+	} else if load(&f.Kind) == abi.FileLink {
+		t.Vec.N = 0
+		w.Kind, w.File, w.Addr, w.Len, w.Done = kind+linkKind, f.Index, addr, n, 0
+		w.Aux = uint64(pipes.ModeOf(n, load(&f.Flags)))
 	} else if !eventRecord(p, t, f, kind, addr, n) {
 		putFile(p, t, f)
 		return false
@@ -92,7 +96,17 @@ func retry(p *PerCPU, t *Thread) bool {
 	}
 	f := fileAt(p.VM, w.File)
 	done := false
-	if w.Kind == abi.WaitRead {
+	if w.Kind == abi.WaitLinkRead || w.Kind == abi.WaitLinkWrite {
+		for again := true; again; {
+			linkPull(t, f)
+			if w.Kind == abi.WaitLinkRead {
+				done = pipeRead(p, t, f)
+			} else {
+				done = pipeWrite(p, t, f)
+			}
+			again = linkPush(p, t, f, done)
+		}
+	} else if w.Kind == abi.WaitRead {
 		done = pipeRead(p, t, f)
 	} else if w.Kind == abi.WaitWrite {
 		done = pipeWrite(p, t, f)
@@ -132,12 +146,12 @@ func leaveWaits(p *PerCPU, t *Thread) {
 		epollLeave(p, t, f)
 		return
 	}
-	if kind != abi.WaitRead && kind != abi.WaitWrite {
+	if kind == abi.WaitEventRead || kind == abi.WaitEventWrite {
 		eventLeave(p, t, f)
 		return
 	}
 	pipe := pipeOf(f)
-	if kind == abi.WaitRead {
+	if kind == abi.WaitRead || kind == abi.WaitLinkRead {
 		if pipe.RWait.Leave(t.Index) && load(&t.Attn) != 0 {
 			obey(p, t, f, pipe.PassRead())
 		}

@@ -52,7 +52,7 @@ func poll(p *PerCPU, t *Thread, deadline uint64) bool {
 				return false
 			}
 			index = f.Index
-			if load(&f.Kind) == abi.FileEpoll || load(&f.Mode) == 0 {
+			if load(&f.Kind) >= abi.FileEpoll || load(&f.Mode) == 0 {
 				w.Poll[i], w.Len = index, i+1
 				pollDrop(p, t)
 				return false

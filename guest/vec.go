@@ -32,7 +32,12 @@ func vecCall(p *PerCPU, t *Thread, kind, mode uint64) bool {
 		return false
 	}
 	total := uint64(0)
-	if load(&f.Kind) == abi.FilePipe && f.Mode&mode != 0 &&
+	if load(&f.Kind) == abi.FileLink {
+		kind += linkKind
+	} else if load(&f.Kind) != abi.FilePipe {
+		mode = 0
+	}
+	if f.Mode&mode != 0 &&
 		p.Copy(unsafe.Pointer(&t.Vec.Part), at(addr), n*16) == 0 {
 		total = checkVec(&t.Vec, n)
 	}

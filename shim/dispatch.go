@@ -31,8 +31,7 @@ func (k *Kernel) Call(vcpu int, call *guest.Call) {
 	}
 	k.serving.Store(int32(vcpu))
 	defer k.serving.Store(-1)
-	if req.Kind == abi.KindNote && (req.NR == abi.NoteRelease || req.NR == abi.NotePipe || req.NR == abi.NoteDeadline ||
-		req.NR == abi.NoteFutex) {
+	if req.Kind == abi.KindNote && isObjectNote(req.NR) {
 		k.objectNote(&req)
 		call.Action = abi.ActReturn
 	} else {
@@ -72,6 +71,15 @@ func (k *Kernel) callOf(vcpu int, req, reply *guest.Call, came uint64) {
 	reply.Action, reply.Ret, reply.Flags = uint64(action), ret, t.flags
 }
 
+// isObjectNote tells the notes about objects from those about threads.
+func isObjectNote(nr uint64) bool {
+	switch nr {
+	case abi.NoteRelease, abi.NotePipe, abi.NoteDeadline, abi.NoteFutex, abi.NoteLink:
+		return true
+	}
+	return false
+}
+
 // objectNote serves the notes about objects, which come in the middle of a call or between two threads.
 func (k *Kernel) objectNote(req *guest.Call) {
 	switch req.NR {
@@ -83,6 +91,8 @@ func (k *Kernel) objectNote(req *guest.Call) {
 		k.setDeadline(req.Args[0])
 	case abi.NoteFutex:
 		k.futexes.told()
+	case abi.NoteLink:
+		k.linkRung(req.Args[0])
 	}
 }
 

@@ -91,10 +91,16 @@ func newFDTable(k *Kernel) (*FDTable, error) {
 // installStdio opens descriptors 0, 1 and 2 of the first process.
 func (d *FDTable) installStdio(k *Kernel) error {
 	for fd, host := range k.cfg.Stdio {
-		if host == nil {
+		var f *OpenFile
+		var err error
+		switch {
+		case fd < len(k.cfg.Links) && k.cfg.Links[fd] != nil:
+			f, err = k.openLink(k.cfg.Links[fd], fd)
+		case host != nil:
+			f, err = k.openHost(host, fd)
+		default:
 			continue
 		}
-		f, err := k.openHost(host, fd)
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,7 @@ type Config struct {
 	Cred      *vfs.Cred // of the first process; nil is user 0
 	Hostname  string
 	Stdio     [3]*os.File // descriptors 0 to 2 of the first process; nil is closed
+	Links     [2]*Link    // pipes from and to other VMs, in place of standard input and output; nil is none
 	// HWCap and HWCap2 are the processor's features as the auxiliary vector says them: CPUID leaf 1 EDX, and bit 1 for
 	// FSGSBASE.
 	HWCap, HWCap2 uint64
@@ -74,6 +75,7 @@ type Kernel struct {
 	slotHint             int       // where the search for a free slot begins
 	lastTID              int
 	init                 *Process
+	links                [2]*linkPipe // standard input and output that are other VMs'
 	boot                 time.Time
 	futexes              futexTable // futex.go
 	vdso                 vdsoPages

@@ -241,7 +241,7 @@ func (t *Thread) settleRecord() {
 	t.slot.Wait.Kind = abi.WaitNone
 	t.call = callState{nr: t.slot.OrigRAX, active: true}
 	switch w.Kind {
-	case abi.WaitRead, abi.WaitWrite, abi.WaitEventRead, abi.WaitEventWrite:
+	case abi.WaitRead, abi.WaitWrite, abi.WaitEventRead, abi.WaitEventWrite, abi.WaitLinkRead, abi.WaitLinkWrite:
 		t.k.dropFile(w.File)
 		if w.Done != 0 {
 			t.setResult(min(w.Done, abi.MAX_RW_COUNT), nil)

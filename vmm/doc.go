@@ -29,4 +29,11 @@
 // while the bit is there, then sets the bit in Sleep, looks again, and sleeps on an eventfd, whose count keeps an early
 // wake. Who takes the bit out of Idle wakes the thread, but only if the Sleep bit is set. All four steps are locked
 // operations, so of "set Sleep, read Idle" and "clear Idle, read Sleep" at least one sees the other.
+//
+// # Links
+//
+// A VM may share pipes with VMs of other processes (package pipes/link). Their memory is a slot of its own, at
+// abi.LinkGPA. A vCPU that idles sleeps on the bells of its links as well as on its eventfd, and has the handler hear
+// them on its own thread; while every vCPU is busy the monitor looks at the bells once in a time slice, which is as long
+// as a thread that was woken would wait for a processor anyway.
 package vmm

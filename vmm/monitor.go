@@ -38,6 +38,9 @@ func (vm *VM) tick() {
 	if vm.clock != nil {
 		vm.clock.update(time.Now())
 	}
+	for i := range vm.bells {
+		vm.hear(i)
+	}
 	waiting := vm.anyReady()
 	if waiting {
 		// One idle vCPU after the other gets a look: which threads may run where is ring 0's to know.

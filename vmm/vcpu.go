@@ -171,9 +171,8 @@ func (c *vcpu) idle() {
 	}
 	atomic.OrUint64(&page.Sleep, bit)
 	vm.busy.Add(-1)
-	var buf [8]byte
 	for atomic.LoadUint64(&page.Idle)&bit != 0 && !vm.stopping.Load() {
-		if _, err := unix.Read(c.wake, buf[:]); err != nil && err != unix.EINTR {
+		if err := c.sleep(); err != nil && err != unix.EINTR {
 			break // only a closed descriptor: the VM is ending
 		}
 	}
@@ -184,6 +183,16 @@ func (c *vcpu) idle() {
 		}
 	}
 	atomic.AndUint64(&page.Sleep, ^bit)
+}
+
+// sleep returns when the vCPU is to look whether it is idle still.
+func (c *vcpu) sleep() error {
+	if len(c.vm.bells) > 0 {
+		return c.vm.listen(c.wake)
+	}
+	var buf [8]byte
+	_, err := unix.Read(c.wake, buf[:])
+	return err
 }
 
 // requestExit is the kicker's half of the kick protocol.

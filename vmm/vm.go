@@ -28,6 +28,8 @@ type Config struct {
 	CPUs int
 	// ForwardAll makes ring 0 forward every system call, also those that it can serve by itself.
 	ForwardAll bool
+	// Links are pipes that this VM shares with others; Run's handler must be a Listener then. The VM closes them.
+	Links []*Link
 }
 
 // Phases are the times from New's start to the steps of starting up.
@@ -51,6 +53,9 @@ type VM struct {
 	tscKHz    uint64
 	hwcap     uint64
 	clock     *clock // nil: ring 0 does not tell the time
+	links     []*Link
+	bells     []int    // descriptors of the links' bells
+	listener  Listener // the handler, if there are links
 	pid       int
 
 	stopping atomic.Bool
@@ -66,7 +71,7 @@ type VM struct {
 // New opens KVM, builds the machine and tries it. Errors are *kvm.Error, or ErrUnusable, or say what the processor, the
 // memory or this build lacks.
 func New(cfg Config) (*VM, error) {
-	vm := &VM{start: time.Now(), pid: os.Getpid(), resumed: make(chan struct{}, 1)}
+	vm := &VM{start: time.Now(), pid: os.Getpid(), resumed: make(chan struct{}, 1), links: cfg.Links}
 	if err := vm.create(cfg); err != nil {
 		vm.Close()
 		return nil, err
@@ -115,7 +120,7 @@ func (vm *VM) create(cfg Config) error {
 		fast = nil
 	}
 	vm.boot, err = boot.Build(boot.Config{RAM: vm.ram, VCPUs: cfg.CPUs, Text: text, Code: guest.Addresses(),
-		Fast: fast, Features: feat})
+		Fast: fast, Features: feat, Links: len(cfg.Links)})
 	if err != nil {
 		return err
 	}
@@ -128,6 +133,13 @@ func (vm *VM) create(cfg Config) error {
 	}
 	if err := vm.kvm.SetUserMemoryRegion(1, kvm.MemReadOnly, uint64(abi.TextGPA), vm.text); err != nil {
 		return err
+	}
+	for i, l := range cfg.Links {
+		l.GPA = abi.LinkGPA + abi.GPA(i)*abi.LinkStride
+		vm.bells = append(vm.bells, l.Bell)
+		if err := vm.kvm.SetUserMemoryRegion(uint32(firstLinkSlot+i), 0, uint64(l.GPA), l.Mem); err != nil {
+			return err
+		}
 	}
 	for i := range cfg.CPUs {
 		if err := vm.addVCPU(i, entries); err != nil {
@@ -182,6 +194,9 @@ func (vm *VM) TSCKHz() uint64 { return vm.tscKHz }
 // Run runs the machine until Stop, or until it fails. It may be called once.
 func (vm *VM) Run(h Handler) error {
 	vm.handler = h
+	if len(vm.links) > 0 {
+		vm.listener = h.(Listener)
+	}
 	vm.mu.Lock()
 	vm.phases.Load = time.Since(vm.start)
 	vm.mu.Unlock()
@@ -262,6 +277,9 @@ func (vm *VM) Close() error {
 		if m != nil {
 			errs = append(errs, unix.Munmap(m))
 		}
+	}
+	for _, l := range vm.links {
+		errs = append(errs, l.Close())
 	}
 	*vm = VM{}
 	return errors.Join(errs...)

@@ -11,6 +11,7 @@ import (
 	"culvert/cmd/culvert/internal/bench/workload"
 	"culvert/cmd/culvert/internal/doctor"
 	"culvert/cmd/culvert/internal/emulate"
+	"culvert/cmd/culvert/internal/pipe"
 	"culvert/cmd/culvert/internal/run"
 	"culvert/cmd/culvert/internal/syscalls"
 )
@@ -34,6 +35,7 @@ type subcommand struct {
 func subcommands() []subcommand {
 	return []subcommand{
 		{"run", "run a program in a VM", run.Command},
+		{"pipe", "run a pipeline, each program in a VM of its own", pipe.Command},
 		{"emulate", "run any command on an emulated machine that has KVM",
 			func(args []string, stdin, stdout, stderr *os.File) int {
 				return emulate.Command(args, stdin, stdout, stderr)

@@ -21,7 +21,6 @@ const asCulvert = "CULVERT_TEST_MAIN"
 
 func TestMain(m *testing.M) {
 	if emulate.IsInit() || os.Getenv(asCulvert) != "" {
-		os.Unsetenv(asCulvert)
 		main()
 	}
 	os.Exit(leakcheck.Main(m))

@@ -46,6 +46,8 @@ const (
 	NoteDeadline
 	// NoteFutex: a wake took a thread out of the table of futexes whose call is blocked in the shim.
 	NoteFutex
+	// NoteLink: the other VM of the link that open file Args[0] is waits for what was just done: ring its bell.
+	NoteLink
 )
 
 // Actions of a reply.
@@ -100,6 +102,9 @@ const (
 	WaitEpoll
 	// WaitPoll: poll on the files of Wait.Poll, for the array of Len entries at Addr.
 	WaitPoll
+	// WaitLinkRead, WaitLinkWrite: the same as WaitRead and WaitWrite, of a link to another VM.
+	WaitLinkRead
+	WaitLinkWrite
 )
 
 // Kinds of open file that ring 0 knows (File.Kind).
@@ -108,4 +113,5 @@ const (
 	FilePipe
 	FileEventFD
 	FileEpoll
+	FileLink // one end of a pipe whose other end is another VM's
 )

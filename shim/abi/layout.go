@@ -6,11 +6,12 @@
 // Guest-physical:
 //
 //	0                 RAM, --mem bytes; the first KernelSize(mem) bytes belong to the kernel structures below
+//	LinkGPA           the links to other VMs, one LinkStride each: slots over memfds that two VMs map
 //	TextGPA           guest-kernel text: a read-only slot over a sealed memfd
 //
 // Guest-virtual, the same in every address space (supervisor, global, NX except text):
 //
-//	DirectBase        all of RAM: frames, page tables and shared tables are reached at DirectBase+GPA
+//	DirectBase        all of RAM: frames, page tables and shared tables are reached at DirectBase+GPA; links, too
 //	TextBase          guest-kernel text
 //	VCPUBase          one VCPUStride window per vCPU: its page, its stacks with guard pages, its GDT and TSS
 //
@@ -37,6 +38,10 @@ const (
 const (
 	// TextGPA lies above any RAM size that is accepted and below the 39 physical bits that every host has.
 	TextGPA GPA = 1 << 38
+	// LinkGPA is where links begin, above any RAM. A link is at most LinkStride long.
+	LinkGPA    GPA = 1 << 37
+	LinkStride     = HugeSize
+	MaxLinks       = 2 // one for standard input, one for standard output
 	// MaxRAM is the largest --mem in bytes; MinRAM the smallest that holds the kernel structures and a program.
 	MaxRAM = 64 << 30
 	MinRAM = 16 << 20

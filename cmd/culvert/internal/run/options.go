@@ -43,6 +43,7 @@ type options struct {
 	strace    *strace.Filter // nil is off
 	noEmulate bool
 	noJail    bool
+	linkFD    [2]int // first descriptors of the pipes to other VMs in place of standard input and output; -1 is none
 	args      []string
 }
 
@@ -74,6 +75,10 @@ func parse(args []string, out io.Writer) (*options, error) {
 	fs.Lookup("strace").NoOptDefVal = defaultSet
 	fs.BoolVar(&o.noEmulate, "no-emulate", false, "fail on a machine without a usable /dev/kvm instead of emulating one")
 	fs.BoolVar(&o.noJail, "no-jail", false, "do not confine culvert's own process (for debugging; not safe with a stranger's program)")
+	for i, name := range []string{"link-in", "link-out"} {
+		fs.IntVar(&o.linkFD[i], name, -1, "descriptors of a pipe to another VM, for culvert pipe")
+		fs.Lookup(name).Hidden = true
+	}
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			fmt.Fprint(out, usage+fs.FlagUsages())

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -51,20 +52,24 @@ func Command(args []string, stdin, stdout, stderr *os.File) int {
 
 // run runs the program, here or on an emulated machine.
 func (o *options) run(args []string, stdio [3]*os.File) (int, error) {
-	vm, err := vmm.New(o.machine())
+	links, err := o.openLinks()
+	if err != nil {
+		return exitFailure, err
+	}
+	vm, err := vmm.New(o.machine(links))
 	if err != nil {
 		if o.noEmulate || !wantsEmulation(err) {
 			return exitFailure, err
 		}
 		return o.emulate(args, stdio, err)
 	}
-	code, err := o.runVM(vm, stdio)
+	code, err := o.runVM(vm, stdio, links)
 	return code, errors.Join(err, vm.Close())
 }
 
 // machine describes the VM. What ring 0 serves by itself nobody could trace.
-func (o *options) machine() vmm.Config {
-	return vmm.Config{Mem: int(o.mem), CPUs: o.cpus, ForwardAll: o.strace != nil}
+func (o *options) machine(links links) vmm.Config {
+	return vmm.Config{Mem: int(o.mem), CPUs: o.cpus, ForwardAll: o.strace != nil, Links: links.memory()}
 }
 
 // wantsEmulation reports whether err means that this machine's KVM cannot be used.
@@ -80,31 +85,49 @@ func (o *options) emulate(args []string, stdio [3]*os.File, why error) (int, err
 	if err != nil {
 		return exitFailure, err
 	}
-	e := emulate.Options{
-		Args:  append([]string{self, "run", "--no-emulate"}, args...),
-		Stdin: stdio[0], Stdout: stdio[1], Stderr: stdio[2],
+	shares, err := o.shares()
+	if err != nil {
+		return exitFailure, err
 	}
+	return emulate.Run(context.Background(), emulate.Options{
+		Args:  append([]string{self, "run", "--no-emulate"}, args...),
+		Stdin: stdio[0], Stdout: stdio[1], Stderr: stdio[2], Shares: shares,
+	})
+}
+
+// Shares parses a command line, args as Command has them, for commands that pass it on: it returns the host's files that
+// the run writes.
+func Shares(args []string) ([]string, error) {
+	o, err := parse(args, io.Discard)
+	if err != nil {
+		return nil, err
+	}
+	return o.shares()
+}
+
+// shares are the host's files that the run writes.
+func (o *options) shares() (files []string, err error) {
 	for _, m := range o.mounts {
 		if m.ReadWrite {
-			e.Shares = append(e.Shares, m.Host)
+			files = append(files, m.Host)
 		}
 	}
 	if o.stats != "" && o.stats != "-" {
 		file, err := filepath.Abs(o.stats)
 		if err != nil {
-			return exitFailure, err
+			return nil, err
 		}
-		e.Shares = append(e.Shares, file)
+		files = append(files, file)
 	}
-	return emulate.Run(context.Background(), e)
+	return files, nil
 }
 
 // quotaOfMem is the part of the VM's memory size that its files may take of the host's memory besides.
 const quotaOfMem = 2
 
 // runVM runs the program in vm.
-func (o *options) runVM(vm *vmm.VM, stdio [3]*os.File) (int, error) {
-	s, code, err := o.start(vm, stdio)
+func (o *options) runVM(vm *vmm.VM, stdio [3]*os.File, links links) (int, error) {
+	s, code, err := o.start(vm, stdio, links)
 	if err != nil {
 		return code, err
 	}

@@ -24,14 +24,14 @@ type session struct {
 
 // start loads the program into vm. If that fails it returns culvert's exit code for it; vm is the caller's to close in
 // any case.
-func (o *options) start(vm *vmm.VM, stdio [3]*os.File) (*session, int, error) {
+func (o *options) start(vm *vmm.VM, stdio [3]*os.File, links links) (*session, int, error) {
 	quota := memfs.NewQuota(o.mem/quotaOfMem, maxInodes)
 	program, show := o.program()
 	root, err := rootfs.New(rootfs.Options{Dir: o.root, Program: show, Mounts: o.mounts, Hostname: hostname, Quota: quota})
 	if err != nil {
 		return nil, exitFailure, err
 	}
-	k, code, err := o.load(vm, root, program, stdio)
+	k, code, err := o.load(vm, root, program, stdio, links)
 	if err != nil {
 		root.Close()
 		return nil, code, err
@@ -40,7 +40,7 @@ func (o *options) start(vm *vmm.VM, stdio [3]*os.File) (*session, int, error) {
 }
 
 // load makes the personality and its first process.
-func (o *options) load(vm *vmm.VM, root *rootfs.Root, program string, stdio [3]*os.File) (*shim.Kernel, int, error) {
+func (o *options) load(vm *vmm.VM, root *rootfs.Root, program string, stdio [3]*os.File, links links) (*shim.Kernel, int, error) {
 	env := o.environ()
 	program, code, err := findProgram(root, program, env)
 	if err != nil {
@@ -58,7 +58,7 @@ func (o *options) load(vm *vmm.VM, root *rootfs.Root, program string, stdio [3]*
 			NumFiles: l.NumFiles, Refs: l.Refs, Futexes: l.Futexes, Pools: l.Pools, KernelCR3: l.KernelCR3, FirstFree: l.FirstFree,
 			XSaveSize: xsaveSize, XCR0: xcr0},
 		Program: program, Args: o.args, Env: env, Dir: o.workdir, Namespace: root.NS, Hostname: hostname,
-		Stdio: stdio, Trace: trace,
+		Stdio: stdio, Links: links.ends(), Trace: trace,
 	})
 	if err != nil {
 		return nil, exitFailure, err
@@ -106,11 +106,11 @@ func Start(args []string, stdio [3]*os.File) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	vm, err := vmm.New(o.machine())
+	vm, err := vmm.New(o.machine(links{}))
 	if err != nil {
 		return nil, err
 	}
-	inner, _, err := o.start(vm, stdio)
+	inner, _, err := o.start(vm, stdio, links{})
 	if err != nil {
 		return nil, errors.Join(err, vm.Close())
 	}

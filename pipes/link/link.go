@@ -1,0 +1,126 @@
+// Package link joins two pipes in two VMs into one: what is written into the pipe of one is read from the pipe of
+// the other, in a ring that both VMs map. It obeys the ring-0 rules; guest kernel and shim run it on both sides.
+//
+// Each VM has a pipes.Pipe of its own in its own memory, with its locks and wait sets; only the ring's bytes and the
+// Words before them are shared. A side is the writer of one position and believes nothing that the other stores:
+//
+//	writing VM                             reading VM
+//	----------                             ----------
+//	its pipe's Tail is its own             its pipe's Head is its own
+//	Pull: Words.Head, checked, to Head     Pull: Words.Tail, checked, to Tail
+//	... pipes' BeginWrite, copy, EndWrite  ... pipes' BeginRead, copy, EndRead
+//	Publish: Tail to Words.Tail            Publish: Head to Words.Head
+//
+// A position is taken over only if it lies between the one known before and what the ring can hold. One that does not
+// is left alone: a VM that lies starves its own pipe. Positions only grow, on both sides of a compare-and-swap, since
+// several vCPUs pull and publish at the same time.
+//
+// # Sleeping and waking
+//
+// Who finds nothing to read, or no room, joins the wait set of its own pipe, sets its Wait word, pulls once more, and
+// sleeps if there is still nothing. Who publishes looks at the other side's Wait word after it; if it is set and there
+// is something to do (any byte to read, half of the ring free), it takes the word and rings the other VM's bell, which
+// its host carries. Both halves are locked operations, so one of the two sees the other:
+//
+//	sleeper                           publisher
+//	-------                           ---------
+//	Want: XCHG Wait, 1                Publish: CAS the position
+//	Pull: load the position           load Wait; XCHG Wait, 0; bell
+//
+// The bell's hearer pulls, wakes one thread of the wait set and tells pollers. While anybody is left who waits it
+// sets the Wait word again and pulls again, so that a second sleeper is not forgotten. A Wait word that the other VM
+// clears without a bell is that VM's refusal to go on; its host's end of the connection, not a word in memory, says
+// when it is gone.
+//
+// # Difference from a pipe of one VM
+//
+// A writer that sleeps is woken when half of the ring is free, not at PIPE_BUF bytes: a bell costs two VM exits and the
+// host's scheduler, so a ring that is kept full would cost them for each block. A reader that goes on reading always
+// comes there.
+package link
+
+import (
+	"sync/atomic"
+
+	"culvert/pipes"
+	"culvert/shim/abi"
+)
+
+// Words are what two VMs share beside the ring. They fill the page before it.
+type Words struct {
+	Tail       uint64 // bytes written; the writing VM stores it
+	WriterWait uint64 // 1: the writing VM wants the bell when there is room
+	_          [6]uint64
+	Head       uint64 // bytes read; the reading VM stores it
+	ReaderWait uint64 // 1: the reading VM wants the bell when there are bytes
+	_          [6]uint64
+}
+
+// RingOffset is where the ring begins in a link's memory.
+const RingOffset = abi.PageSize
+
+// tries bounds the loops around a compare-and-swap. Each failure is another processor's success.
+const tries = 64
+
+// Pull takes over what the other VM has done: for an end that reads the bytes written, for one that writes the room
+// made.
+//
+//go:nosplit
+func Pull(p *pipes.Pipe, w *Words, end uint64) {
+	from, to := &w.Head, &p.Head
+	if end == pipes.ReadEnd {
+		from, to = &w.Tail, &p.Tail
+	}
+	told := atomic.LoadUint64(from)
+	for try := 0; try < tries; try++ {
+		known := atomic.LoadUint64(to)
+		most := atomic.LoadUint64(&p.Tail) - known // the writer's view: all that was written may have been read
+		if end == pipes.ReadEnd {
+			most = atomic.LoadUint64(&p.Size) - (known - atomic.LoadUint64(&p.Head))
+		}
+		if told-known-1 >= most || most > pipes.MaxSize { // 0, behind, or beyond
+			return
+		}
+		if atomic.CompareAndSwapUint64(to, known, told) {
+			return
+		}
+	}
+}
+
+// Publish tells the other VM what this one has done. It reports true if the other's bell is to be rung.
+//
+//go:nosplit
+func Publish(p *pipes.Pipe, w *Words, end uint64) (bell bool) {
+	if end == pipes.ReadEnd {
+		advance(&w.Head, atomic.LoadUint64(&p.Head))
+		used := atomic.LoadUint64(&w.Tail) - atomic.LoadUint64(&p.Head)
+		return atomic.LoadUint64(&w.WriterWait) != 0 && used*2 <= atomic.LoadUint64(&p.Size) &&
+			atomic.SwapUint64(&w.WriterWait, 0) != 0
+	}
+	advance(&w.Tail, atomic.LoadUint64(&p.Tail))
+	return atomic.LoadUint64(&w.ReaderWait) != 0 && atomic.LoadUint64(&w.Head) != atomic.LoadUint64(&p.Tail) &&
+		atomic.SwapUint64(&w.ReaderWait, 0) != 0
+}
+
+// advance moves a word to pos unless it is there or further: another vCPU was faster.
+//
+//go:nosplit
+func advance(word *uint64, pos uint64) {
+	for try := 0; try < tries; try++ {
+		old := atomic.LoadUint64(word)
+		if int64(pos-old) <= 0 || atomic.CompareAndSwapUint64(word, old, pos) {
+			return
+		}
+	}
+}
+
+// Want asks for the bell. Pull comes after it.
+//
+//go:nosplit
+func Want(w *Words, end uint64) {
+	if end == pipes.ReadEnd {
+		atomic.SwapUint64(&w.ReaderWait, 1)
+	} else {
+		atomic.SwapUint64(&w.WriterWait, 1)
+	}
+}
