@@ -177,9 +177,13 @@ func (o *options) emulate(stderr *os.File, why error) (*report.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	args := []string{self, "bench", "--no-emulate"}
+	if isTerminal(stderr) {
+		args = append(args, "--progress")
+	}
 	var out bytes.Buffer
 	code, err := emulate.Run(context.Background(), emulate.Options{
-		Args:   append([]string{self, "bench", "--no-emulate"}, o.inner()...),
+		Args:   append(args, o.inner()...),
 		CPUs:   max(o.cpus, minEmulated),
 		Stdin:  strings.NewReader(""),
 		Stdout: &out, Stderr: innerErrors{stderr},

@@ -33,7 +33,7 @@ const (
 // of which is to write a byte. The time is from just before the process is made until the byte has come through a pipe.
 // Memory is looked at some time after that byte came from a program that then sleeps.
 const (
-	startLimit = 2 * time.Minute        // how long a start may take
+	startLimit = 5 * time.Minute        // how long a start may take
 	slow       = 10 * time.Second       // a side whose starts have taken that long altogether is started no more
 	settle     = 500 * time.Millisecond // until what a start left to be done has been done
 	memoryRuns = 3

@@ -51,6 +51,7 @@ type options struct {
 	threshold float64
 	input     string // file; "" measures
 	noEmulate bool
+	progress  bool // although standard error is no terminal: it leads to one
 }
 
 // Bounds.
@@ -84,6 +85,10 @@ func parse(args []string, out io.Writer) (*options, error) {
 	fs.Float64Var(&o.threshold, "threshold", 10, "with --compare: how many percent worse is too much")
 	fs.StringVar(&o.input, "input", "", "print this report, which --format json has printed, instead of measuring")
 	fs.BoolVar(&o.noEmulate, "no-emulate", false, "fail on a machine without a usable /dev/kvm instead of emulating one")
+	fs.BoolVar(&o.progress, "progress", false, "")
+	if err := fs.MarkHidden("progress"); err != nil {
+		return nil, err
+	}
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			fmt.Fprint(out, usage+fs.FlagUsages())

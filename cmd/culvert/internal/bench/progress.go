@@ -15,19 +15,24 @@ type progress struct {
 	samples int
 }
 
-func newProgress(f *os.File) *progress {
-	p := &progress{w: io.Discard}
+func newProgress(f *os.File, terminal bool) *progress {
+	if !terminal {
+		return &progress{w: io.Discard}
+	}
+	return &progress{w: f}
+}
+
+// isTerminal reports whether a file is one. A file that is closed is none.
+func isTerminal(f *os.File) (is bool) {
 	raw, err := f.SyscallConn() // Fd would make it block
 	if err != nil {
-		return p
+		return false
 	}
-	// A file that is closed is no terminal.
-	_ = raw.Control(func(fd uintptr) {
-		if _, err := unix.IoctlGetTermios(int(fd), unix.TCGETS); err == nil {
-			p.w = f
-		}
+	err = raw.Control(func(fd uintptr) {
+		_, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
+		is = err == nil
 	})
-	return p
+	return is && err == nil
 }
 
 // clearLine goes to the line's beginning and erases it.

@@ -13,7 +13,7 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	p := newProgress(w)
+	p := newProgress(w, isTerminal(w))
 	p.begin("x", 2)
 	p.tell(0)
 	p.clear()

@@ -41,7 +41,7 @@ func (o *options) measure(stderr *os.File) (*report.Report, error) {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
 	events, kvmErr := exits.Find()
-	b := &bench{options: o, self: self, native: side.Native{Self: self}, line: newProgress(stderr),
+	b := &bench{options: o, self: self, native: side.Native{Self: self}, line: newProgress(stderr, o.progress || isTerminal(stderr)),
 		vm:     side.Culvert{Self: self, CPUs: o.cpus, Stderr: stderr, Events: events},
 		report: &report.Report{Meta: newMeta(o, kvmErr)}}
 	b.report.Meta.Load[0] = load()

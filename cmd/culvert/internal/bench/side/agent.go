@@ -25,6 +25,29 @@ type agent struct {
 	broken  atomic.Bool // it was killed, or answered nonsense
 }
 
+// bootLimit is how long a system may take to start. One that is emulated twice takes half a minute, on a busy machine
+// many times that.
+const bootLimit = 5 * time.Minute
+
+// await waits for the agent's first line, by which the system has started.
+func (a *agent) await() (*agent, error) {
+	timer := time.AfterFunc(bootLimit, a.stop)
+	defer timer.Stop()
+	line, err := a.lines.ReadBytes('\n')
+	var e workload.Ended
+	if err == nil && (json.Unmarshal(line, &e) != nil || e.Said != workload.Ready) {
+		err = fmt.Errorf("it began with %q", line)
+	}
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("it ended, or took longer than %v", bootLimit)
+	}
+	if err != nil {
+		a.close()
+		return nil, fmt.Errorf("the system did not start: %w; it said: %s", err, a.said)
+	}
+	return a, nil
+}
+
 // start has the agent run a workload.
 func (a *agent) start(args []string) (*Process, error) {
 	if _, err := io.WriteString(a.in, strings.Join(args, " ")+"\n"); err != nil {

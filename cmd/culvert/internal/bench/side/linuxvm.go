@@ -185,9 +185,10 @@ func (l *LinuxVM) boot() (*agent, error) {
 		ours.Close()
 		return nil, fmt.Errorf("start QEMU: %w", err)
 	}
-	return &agent{in: ours, out: ours, lines: bufio.NewReader(ours), said: said, wait: cmd.Wait,
+	a := &agent{in: ours, out: ours, lines: bufio.NewReader(ours), said: said, wait: cmd.Wait,
 		cpu:  func() (time.Duration, error) { return proc.TreeCPU(cmd.Process.Pid) },
-		kill: killer(cmd)}, nil
+		kill: killer(cmd)}
+	return a.await()
 }
 
 // Launch boots a guest whose first process is the program, with the console as its output. There are no modules: nothing

@@ -123,7 +123,7 @@ func (r *Runsc) Start(args ...string) (*Process, error) {
 	if r.agent == nil {
 		var err error
 		if r.agent, err = r.boot(); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("gVisor: %w", err)
 		}
 	}
 	return r.agent.start(args)
@@ -144,11 +144,12 @@ func (r *Runsc) boot() (*agent, error) {
 	closeAll(theirs[:]...)
 	if err != nil {
 		closeAll(ours[:]...)
-		return nil, fmt.Errorf("gVisor: %w", err)
+		return nil, err
 	}
-	return &agent{in: ours[0], out: ours[1], lines: bufio.NewReader(ours[1]), said: said, wait: cmd.Wait,
+	a := &agent{in: ours[0], out: ours[1], lines: bufio.NewReader(ours[1]), said: said, wait: cmd.Wait,
 		cpu:  func() (time.Duration, error) { return proc.TreeCPU(cmd.Process.Pid) },
-		kill: func() { killTree(cmd) }}, nil
+		kill: func() { killTree(cmd) }}
+	return a.await()
 }
 
 // killTree kills a command and its descendants, of which gVisor has some in sessions of their own.

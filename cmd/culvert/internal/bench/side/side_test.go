@@ -53,6 +53,9 @@ func nativeAgent(t *testing.T) *agent {
 	}
 	a := &agent{in: ours[0], out: ours[1], lines: bufio.NewReader(ours[1]), said: &Tail{}, wait: cmd.Wait,
 		cpu: func() (time.Duration, error) { return 0, nil }, kill: func() { _ = cmd.Process.Kill() }}
+	if _, err := a.await(); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(a.close)
 	return a
 }
@@ -106,6 +109,25 @@ func TestAgentBroken(t *testing.T) {
 	}
 	if _, err := p.Batch(1); !errors.Is(err, ErrEnded) {
 		t.Errorf("a batch after the end: %v", err)
+	}
+}
+
+// A system that does not start says why.
+func TestAwait(t *testing.T) {
+	for _, text := range []string{"", "nonsense\n", "{}\n"} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, text); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		said := &Tail{text: []byte("no room")}
+		a := &agent{in: r, out: r, lines: bufio.NewReader(r), said: said, kill: func() {}, wait: func() error { return nil }}
+		if _, err := a.await(); err == nil || !strings.Contains(err.Error(), "no room") {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }
 

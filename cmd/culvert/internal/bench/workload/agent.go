@@ -13,13 +13,15 @@ import (
 
 // An agent runs one workload after another on a system that takes long to start: a line of its standard input names a
 // workload, with its role if it has one, and the workload inherits the agent's standard input and output. When it has
-// ended, the agent says so in a line of JSON, and takes the next.
+// ended, the agent says so in a line of JSON, and takes the next. Its first line, which nothing has ended before, says that
+// the system has started.
 //
 // A workload cannot be told the end of its input here. "x" instead of a number ends it, or the peer's own stop.
 const (
 	Agent = "agent"
 	Guest = "guest" // the agent's argument when it is the first process of a Linux guest
 	End   = "x\n"
+	Ready = "ready" // what the first line says
 )
 
 // Ended is the agent's line about a workload.
@@ -34,6 +36,10 @@ func agentMain(args []string) int {
 			fmt.Fprintf(os.Stderr, "culvert %s: %v\n", Word, err)
 			return exitFailed // the kernel panics
 		}
+	}
+	ready := 0
+	if err := json.NewEncoder(os.Stdout).Encode(Ended{Code: &ready, Said: Ready}); err != nil {
+		return exitFailed
 	}
 	for {
 		line, err := readLine(os.Stdin)

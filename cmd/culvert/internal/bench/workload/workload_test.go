@@ -162,6 +162,7 @@ func TestAgent(t *testing.T) {
 	}
 	lines := bufio.NewReader(out)
 	for _, step := range []struct{ send, want string }{
+		{"\n", `{"ended":0,"said":"ready"}`},
 		{"getppid\n", ""}, {"7\n", `{"ops":7,`}, {End, `{"ended":0}`},
 		{"nonsense\n", `{"ended":2,"said":"`},
 		{End, ""}, {"100\n", ""}, {"100s\n", ""}, // come late
