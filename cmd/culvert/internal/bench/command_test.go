@@ -33,7 +33,7 @@ func TestArguments(t *testing.T) {
 	if o, err = parse([]string{"all"}, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	all := []string{"syscall", "pingpong", "pipe", "epoll", "thread", "signal", "fork", "program", "fault", "stdio", "startup", "memory"}
+	all := []string{"syscall", "pingpong", "pipe", "epoll", "thread", "signal", "fork", "program", "fault", "stdio", "vm-to-vm", "startup", "memory"}
 	if !slices.Equal(o.groups, all) || !slices.Equal(o.params.Blocks, []int{1, 64, 512, 4096, 65536}) {
 		t.Errorf("all is %q with %v, want %q", o.groups, o.params.Blocks, all)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"culvert/cmd/culvert/internal/bench/workload"
+	"culvert/cmd/culvert/internal/pipe"
 	"culvert/cmd/culvert/internal/run"
 	"culvert/vmm"
 	"culvert/vmm/leakcheck"
@@ -22,6 +23,8 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case "run":
 			os.Exit(run.Command(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+		case "pipe":
+			os.Exit(pipe.Command(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 		case "bench":
 			os.Exit(Command(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 		}

@@ -90,8 +90,12 @@ func measure(sides []side.Side, native side.Native, kind workload.Kind, p plan, 
 
 // start starts the workload on a side, and, where it is measured from the host, the process that does.
 func (r *runner) start(s side.Side, native side.Native) error {
-	if !r.kind.Across {
-		var err error
+	var err error
+	switch {
+	case r.kind.Pipeline:
+		r.process, err = side.Pipeline(s, r.kind.Name)
+		return err
+	case !r.kind.Across:
 		r.process, err = s.Start(r.kind.Name)
 		return err
 	}

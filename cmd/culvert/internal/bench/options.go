@@ -22,7 +22,7 @@ const usage = `usage: culvert bench [flags] MEASUREMENT...
 
 Measures a VM, and with --against other systems beside it, in turns. MEASUREMENT
 is syscall, pingpong, pipe, epoll, thread, signal, fork, program, fault, stdio,
-startup, memory or all.
+vm-to-vm, startup, memory or all.
 
 --against native is bare Linux, runsc a sandbox of gVisor's on its KVM platform,
 runsc-systrap one without KVM, linux-vm a Linux guest of QEMU's with KVM. One that
@@ -73,7 +73,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	fs.IntVar(&o.cpus, "cpus", 1, "virtual CPUs; everything is bound to as many of the machine's")
 	fs.StringSliceVar(&o.against, "against", nil, "measure these too, in turns: native, runsc, runsc-systrap, linux-vm")
 	fs.StringVar(&o.runsc, "runsc", "", "gVisor's program, if it is not in PATH")
-	sizes := fs.StringSlice("size", sizeTexts(o.params.Blocks), "block sizes of pipe and stdio, 1 to 1M, as in 512,64K")
+	sizes := fs.StringSlice("size", sizeTexts(o.params.Blocks), "block sizes of pipe, stdio and vm-to-vm, 1 to 1M, as in 512,64K")
 	fs.IntVar(&o.params.Processes, "processes", o.params.Processes, "processes of the ring")
 	fs.IntVar(&o.plan.samples, "samples", 20, "batches of each measurement, on each side")
 	fs.DurationVar(&o.plan.duration, "duration", time.Second, "how long all batches of a measurement take, on each side")

@@ -2,7 +2,6 @@ package report
 
 import (
 	"strconv"
-	"strings"
 
 	"culvert/cmd/culvert/internal/bench/plot"
 )
@@ -12,8 +11,8 @@ import (
 func Charts(r *Report) []plot.Panel {
 	var panels []plot.Panel
 	titles := map[string]string{"pipe": "Pipe between two processes", "stdout": "Standard output to a process of the host",
-		"stdin": "Standard input from a process of the host"}
-	for _, family := range []string{"pipe", "stdout", "stdin"} {
+		"stdin": "Standard input from a process of the host", "vm-to-vm": "Pipe between two VMs"}
+	for _, family := range []string{"pipe", "stdout", "stdin", "vm-to-vm"} {
 		if l := throughput(r, family); l != nil {
 			l.Title = titles[family]
 			panels = append(panels, l)
@@ -47,7 +46,7 @@ func throughput(r *Report, family string) *plot.Lines {
 		s := plot.Series{Name: on}
 		for i := range r.Measurements {
 			m := &r.Measurements[i]
-			if prefix, _, _ := strings.Cut(m.Name, "-"); prefix != family || m.Block <= 0 {
+			if m.Name != family+"-"+strconv.Itoa(m.Block) {
 				continue
 			}
 			if res := m.result(on); res != nil && res.MBPerS != nil && *res.MBPerS > 0 {

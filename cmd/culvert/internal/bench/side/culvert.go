@@ -78,6 +78,13 @@ func (v Culvert) Start(args ...string) (*Process, error) {
 		}}, nil
 }
 
+// Pipeline is culvert pipe, whose VMs are processes of their own: their exits are not counted.
+func (v Culvert) Pipeline(name string) (*Process, error) {
+	program := func(role string) []string { return []string{v.Self, workload.Word, name, role} }
+	return process(exec.Command(v.Self, slices.Concat([]string{"pipe", "--no-emulate"}, v.flags(), []string{"--"}, program(workload.Source),
+		[]string{"---"}, program(workload.Sink))...))
+}
+
 // Launch is culvert run, with statistics in the file STATS beside the program; see Stats.
 func (v Culvert) Launch(program, _ string) (*Launch, error) {
 	args := slices.Concat([]string{"run", "--no-emulate", "--stats=" + Stats(program)}, v.flags(), []string{"--", program})

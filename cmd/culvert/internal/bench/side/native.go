@@ -30,14 +30,19 @@ func (n Native) Start(args ...string) (*Process, error) { return n.StartWith(nil
 
 // StartWith starts the workload with more open files, as descriptors 3 and up.
 func (n Native) StartWith(files []*os.File, args ...string) (*Process, error) {
+	cmd := exec.Command(n.Self, slices.Concat([]string{workload.Word}, args)...)
+	cmd.ExtraFiles = files
+	return process(cmd)
+}
+
+// process starts a command as a workload.
+func process(cmd *exec.Cmd) (*Process, error) {
 	theirs, ours, err := stdio()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(n.Self, slices.Concat([]string{workload.Word}, args)...)
 	said := &Tail{}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], said
-	cmd.ExtraFiles = files
 	// Of its own group, so that all its processes can be ended at once.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()
@@ -56,6 +61,12 @@ func (n Native) StartWith(files []*os.File, args ...string) (*Process, error) {
 			ours[1].Close()
 			return err
 		}}, nil
+}
+
+// Pipeline has a shell start both programs, with Linux's own pipe between them.
+func (n Native) Pipeline(name string) (*Process, error) {
+	const script = `"$0" "$1" "$2" "$3" | "$0" "$1" "$2" "$4"`
+	return process(exec.Command("/bin/sh", "-c", script, n.Self, workload.Word, name, workload.Source, workload.Sink))
 }
 
 func (n Native) Launch(program, _ string) (*Launch, error) {

@@ -29,6 +29,20 @@ type Side interface {
 	Close() error
 }
 
+// Pipeliner is a side that can have a pipe between two of its systems.
+type Pipeliner interface {
+	// Pipeline starts a workload of two programs, each on a system of its own.
+	Pipeline(name string) (*Process, error)
+}
+
+// Pipeline starts a pipeline on a side; one that cannot have any is said to lack it.
+func Pipeline(s Side, name string) (*Process, error) {
+	if p, ok := s.(Pipeliner); ok {
+		return p.Pipeline(name)
+	}
+	return nil, &EndError{Code: workload.ExitMissing, Said: "it has no pipe between two of its kind"}
+}
+
 // Launch is a system to be started with one program.
 type Launch struct {
 	Cmd   *exec.Cmd

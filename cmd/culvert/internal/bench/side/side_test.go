@@ -112,6 +112,28 @@ func TestAgentBroken(t *testing.T) {
 	}
 }
 
+// A pipeline takes commands at its one end and answers at the other.
+func TestPipeline(t *testing.T) {
+	p, err := Pipeline(Native{Self: self(t)}, "vm-to-vm-4096")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ops := range []uint64{100, 0, 3} {
+		if a, err := p.Batch(ops); err != nil || a.Ops != ops {
+			t.Errorf("%d: %+v, %v", ops, a, err)
+		}
+	}
+	if cpu, err := p.CPU(); err != nil || cpu <= 0 {
+		t.Errorf("processor time %v, %v", cpu, err)
+	}
+	if err := p.End(false); err != nil {
+		t.Error(err)
+	}
+	if _, err := Pipeline(&LinuxVM{}, "vm-to-vm-1"); !Missing(err) {
+		t.Errorf("a side without pipelines: %v", err)
+	}
+}
+
 // A system that does not start says why.
 func TestAwait(t *testing.T) {
 	for _, text := range []string{"", "nonsense\n", "{}\n"} {

@@ -21,6 +21,9 @@ type Kind struct {
 	// Across says that the peer runs on the system that is measured and the measuring process on the host: they share no
 	// pipes but the peer's standard input and output.
 	Across bool
+	// Pipeline says that two systems are measured, and what is between them: a program in each, the first of which writes
+	// what the second reads.
+	Pipeline bool
 
 	n     int                 // the parameter: bytes or processes
 	setup func(w *work) error // runs in the Go program, before the measuring process exists
@@ -99,6 +102,8 @@ func families() []family {
 			Kind{batch: request, peer: supply, Across: true}},
 		{"stdin", "stdio", "a write of %d bytes by a process of the host, read from standard input in reads of as many", perBlock,
 			Kind{batch: produce, peer: consume, Across: true}},
+		{"vm-to-vm", "vm-to-vm", "a write of %d bytes to standard output in one VM, read from standard input in another", perBlock,
+			Kind{Pipeline: true}},
 	}
 }
 
@@ -117,6 +122,17 @@ func (f family) kindOf(n int) Kind {
 	}
 	k.Unit = max(k.Unit, 1)
 	return k
+}
+
+// roles are what a process can do in a measurement of this kind.
+func (k *Kind) roles() []string {
+	switch {
+	case k.Across:
+		return []string{Peer, Host}
+	case k.Pipeline:
+		return []string{Source, Sink}
+	}
+	return []string{""}
 }
 
 // Kinds lists all, in the order in which they are measured.

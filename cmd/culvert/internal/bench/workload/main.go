@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,10 +28,13 @@ const (
 	ExitMissing = 3 // the system lacks a program that is to be executed
 )
 
-// Roles of a process in a measurement across the boundary, as the third argument.
+// Roles of a process in a measurement that takes two programs, as the third argument.
 const (
 	Peer = "peer" // runs the peer, on its standard input and output
 	Host = "host" // measures; the peer's standard output and input are its descriptors 3 and 4
+
+	Source = "source" // the first program of a pipeline, which reads commands
+	Sink   = "sink"   // the second, which answers
 )
 
 const (
@@ -71,7 +75,7 @@ func (e *usageError) Error() string { return e.text }
 // start does what the arguments NAME [ROLE] say.
 func start(args []string) error {
 	if len(args) < 1 || len(args) > 2 {
-		return &usageError{"usage: NAME [" + Peer + "|" + Host + "]"}
+		return &usageError{"usage: NAME [ROLE]"}
 	}
 	kind, ok := Find(args[0])
 	if !ok {
@@ -81,7 +85,7 @@ func start(args []string) error {
 	if len(args) == 2 {
 		role = args[1]
 	}
-	if known := role == Peer || role == Host; known != kind.Across || role != "" && !known {
+	if !slices.Contains(kind.roles(), role) {
 		return &usageError{fmt.Sprintf("%s: %q is not a role in it", args[0], role)}
 	}
 	return run(kind, role)
@@ -174,6 +178,10 @@ func run(kind Kind, role string) error {
 		w.there.r, w.back.w = 0, 1
 	case Host:
 		w.back.r, w.there.w = hostFromPeer, hostToPeer
+	case Source:
+		main = source
+	case Sink:
+		main = sink
 	}
 	pid, f := w.fork(main, 0)
 	if f != 0 {

@@ -181,6 +181,52 @@ func serve(w *work, _ uint64) failure {
 	return w.kind.peer(w, 0)
 }
 
+// source is the first program of a pipeline: it writes as many blocks to its standard output as it is told to.
+//
+//go:nosplit
+//go:norace
+func source(w *work, _ uint64) failure {
+	defaultSignals(w)
+	for {
+		ops, _, ok := w.command()
+		if !ok {
+			return w.tell(1, stop)
+		}
+		bytes := ops * uint64(w.kind.Block)
+		if f := w.tell(1, bytes); f != 0 {
+			return f
+		}
+		if f := w.send(1, bytes); f != 0 {
+			return f
+		}
+	}
+}
+
+// sink is the second: it reads what it is told will come, and answers. The time is from the first word to the last byte.
+//
+//go:nosplit
+//go:norace
+func sink(w *work, _ uint64) failure {
+	defaultSignals(w)
+	for {
+		bytes, f := w.told(0)
+		if f != 0 || bytes == stop {
+			return f
+		}
+		start, f := w.now()
+		if f == 0 {
+			f = w.receive(0, bytes)
+		}
+		end, f2 := w.now()
+		if f == 0 {
+			f = f2
+		}
+		if f := w.answer(bytes/uint64(w.kind.Block), end-start, f, 0, false); f != 0 {
+			return f
+		}
+	}
+}
+
 // single carries out operations one by one and notes how many ticks each took.
 //
 //go:nosplit
@@ -216,13 +262,21 @@ func (w *work) batch(ops uint64, each bool) failure {
 	if f == 0 {
 		f = f2
 	}
+	return w.answer(ops, end-start, f, endTicks-startTicks, each)
+}
+
+// answer writes the line about a batch. A failure is told in it, and the driver decides.
+//
+//go:nosplit
+//go:norace
+func (w *work) answer(ops, ns uint64, f failure, tickCount uint64, each bool) failure {
 	n := w.text(0, `{"ops":`)
 	n = w.decimal(n, ops)
 	if f == 0 {
 		n = w.text(n, `,"ns":`)
-		n = w.decimal(n, end-start)
+		n = w.decimal(n, ns)
 		if each {
-			n = w.singles(n, ops, endTicks-startTicks)
+			n = w.singles(n, ops, tickCount)
 		}
 	} else {
 		n = w.text(n, `,"call":`)
@@ -238,7 +292,7 @@ func (w *work) batch(ops uint64, each bool) failure {
 		}
 		at += int(wrote)
 	}
-	return 0 // the failure has been told; the driver decides
+	return 0
 }
 
 // singles appends what single noted.
