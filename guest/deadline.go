@@ -72,6 +72,25 @@ func timedOut(w *Wait) bool {
 	return d == 0 || d != Forever && load(&w.Expired) == d
 }
 
+// storeLeft stores what is left of the record's time, if the call says so (poll_select_finish). That this fails changes
+// nothing.
+//
+//go:nosplit
+func storeLeft(p *PerCPU, t *Thread) {
+	w := &t.Wait
+	if w.Left == 0 {
+		return
+	}
+	now, _ := readClock(p, clockMonotonic)
+	left := w.Deadline - min(now, w.Deadline)
+	for {
+		p.TimeSpec[0], p.TimeSpec[1] = left/nsPerSec, left%nsPerSec
+		if p.Copy(at(w.Left), unsafe.Pointer(&p.TimeSpec), 16) == 0 || !resolveCopy(p, t) {
+			return
+		}
+	}
+}
+
 // setTimer tells the host of the record's deadline, if its timer would fire too late for it.
 //
 //go:nosplit

@@ -21,29 +21,33 @@ const eventSize = 12
 //go:nosplit
 func sysEpollWait(p *PerCPU, t *Thread) bool {
 	d, ok := afterMillis(p, t.R10)
-	return ok && epollWait(p, t, d)
+	return ok && epollWait(p, t, d, false)
 }
 
-// sysEpollPwait is epoll_pwait(2) without a signal mask.
+// sysEpollPwait is epoll_pwait(2).
 //
 //go:nosplit
-func sysEpollPwait(p *PerCPU, t *Thread) bool { return t.R8 == 0 && sysEpollWait(p, t) }
+func sysEpollPwait(p *PerCPU, t *Thread) bool {
+	d, ok := afterMillis(p, t.R10)
+	return ok && epollWait(p, t, d, t.R8 != 0)
+}
 
-// sysEpollPwait2 is epoll_pwait2(2) without a signal mask.
+// sysEpollPwait2 is epoll_pwait2(2).
 //
 //go:nosplit
 func sysEpollPwait2(p *PerCPU, t *Thread) bool {
-	if t.R8 != 0 {
-		return false
-	}
 	d, ok := afterTimespec(p, t.R10)
-	return ok && epollWait(p, t, d)
+	return ok && epollWait(p, t, d, t.R8 != 0)
 }
 
-// epollWait starts a wait. What is not in order is the shim's to refuse.
+// epollWait starts a wait. What is not in order is the shim's to refuse. A call with a signal mask ends here only if
+// there are events: then nobody sees the mask.
 //
 //go:nosplit
-func epollWait(p *PerCPU, t *Thread, deadline uint64) bool {
+func epollWait(p *PerCPU, t *Thread, deadline uint64, masked bool) bool {
+	if masked && t.R9 != 8 {
+		return false
+	}
 	addr, n := t.RSI, uint64(int64(int32(t.RDX)))
 	if n-1 >= maxInt32/eventSize || addr >= uint64(abi.UserEnd) || n*eventSize > uint64(abi.UserEnd)-addr {
 		return false
@@ -52,13 +56,18 @@ func epollWait(p *PerCPU, t *Thread, deadline uint64) bool {
 	if f == nil {
 		return false
 	}
-	if load(&f.Kind) != abi.FileEpoll || load(&f.Mode) == 0 {
+	if load(&f.Kind) != abi.FileEpoll || load(&f.Mode) == 0 || masked && !instanceOf(f).Any() {
 		putFile(p, t, f)
 		return false
 	}
 	w := &t.Wait
 	w.Kind, w.File, w.Addr, w.Len, w.Done, w.Aux = abi.WaitEpoll, f.Index, addr, n, 0, 0
 	w.Expired = Forever
+	if masked {
+		store(&w.Deadline, 0)
+		retry(p, t)
+		return t.RAX != 0
+	}
 	store(&w.Deadline, deadline)
 	runRecord(p, t)
 	return true

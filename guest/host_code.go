@@ -123,6 +123,8 @@ func FastCalls() map[int]uintptr {
 		abi.SYS_EPOLL_PWAIT2:  codePC(sysEpollPwait2),
 		abi.SYS_POLL:          codePC(sysPoll),
 		abi.SYS_PPOLL:         codePC(sysPpoll),
+		abi.SYS_SELECT:        codePC(sysSelect),
+		abi.SYS_PSELECT6:      codePC(sysPselect6),
 	}
 }
 

@@ -7,32 +7,47 @@ import (
 	"culvert/shim/abi"
 )
 
-// poll(2) on few files that are all pipes and eventfds: do_poll of fs/select.c. A poller is in the PWait of each. All
-// other calls are the shim's.
+// poll(2) on files that are all pipes and eventfds: do_poll of fs/select.c. Few of them can be waited for: a poller is in
+// the PWait of each. Of many it is only asked what they have (pollMany). All other calls are the shim's.
 
 // sysPoll is poll(2).
 //
 //go:nosplit
 func sysPoll(p *PerCPU, t *Thread) bool {
+	if t.RSI > PollFiles {
+		return pollMany(p, t, uint32(t.RDX) == 0)
+	}
 	d, ok := afterMillis(p, t.RDX)
-	return ok && poll(p, t, d)
+	return ok && poll(p, t, d, 0)
 }
 
-// sysPpoll is ppoll(2) without a signal mask. What is left of a time-out would have to be written back.
+// sysPpoll is ppoll(2). A call with a signal mask ends here only if there is something: then nobody sees the mask, while
+// without anything even a time-out of 0 looks for signals that it lets through.
 //
 //go:nosplit
 func sysPpoll(p *PerCPU, t *Thread) bool {
-	if t.R10 != 0 {
+	masked := t.R10 != 0
+	if masked && t.R8 != 8 {
 		return false
 	}
 	d, ok := afterTimespec(p, t.RDX)
-	return ok && (d == 0 || d == Forever) && poll(p, t, d)
+	if !ok {
+		return false
+	}
+	if masked || t.RSI > PollFiles {
+		return pollMany(p, t, d == 0 && !masked)
+	}
+	left := t.RDX
+	if d == 0 || d == Forever {
+		left = 0
+	}
+	return poll(p, t, d, left)
 }
 
-// poll reads the array and takes references to its files.
+// poll reads the array and takes references to its files. left is where what is left of the time goes; 0 is nowhere.
 //
 //go:nosplit
-func poll(p *PerCPU, t *Thread, deadline uint64) bool {
+func poll(p *PerCPU, t *Thread, deadline, left uint64) bool {
 	addr, n := t.RDI, t.RSI
 	if n-1 >= PollFiles || addr >= uint64(abi.UserEnd)-8*PollFiles {
 		return false
@@ -61,7 +76,7 @@ func poll(p *PerCPU, t *Thread, deadline uint64) bool {
 		w.Poll[i] = index | e&(0xffff<<32)
 		w.Len = i + 1
 	}
-	w.Kind, w.File, w.Addr, w.Done, w.Aux = abi.WaitPoll, 0, addr, 0, 0
+	w.Kind, w.File, w.Addr, w.Done, w.Aux, w.Left = abi.WaitPoll, 0, addr, 0, 0, left
 	w.Expired = Forever
 	store(&w.Deadline, deadline)
 	runRecord(p, t)
@@ -87,6 +102,7 @@ func pollRetry(p *PerCPU, t *Thread) bool {
 	if pollStore(p, t) {
 		t.RAX = n
 	}
+	storeLeft(p, t)
 	w.Kind = abi.WaitNone
 	pollDrop(p, t)
 	return true

@@ -266,7 +266,9 @@ type Wait struct {
 	// Deadline of WaitEpoll, WaitPoll and WaitFutex, in ns of CLOCK_MONOTONIC; 0 is not to wait at all. The host's timer stores it
 	// in Expired when it has passed.
 	Deadline, Expired uint64
-	_                 [2]uint64
+	// Left is where a WaitPoll stores what is left of its time, a struct timespec of the user; 0 is nowhere.
+	Left uint64
+	_    uint64
 	// Poll is what WaitPoll waits for, an entry of the user's array each: index of the open file, or NoFile, in the low
 	// half; then 16 bits of events; then 16 of the answer. The record holds references to the files.
 	Poll [PollFiles]uint64

@@ -53,7 +53,10 @@ const maxPollItems = nrOpen
 // makes the call's result of it.
 func (s *pollSet) wait(deadline time.Time, dontWait bool, finish func(n int, err error) (uint64, error)) (uint64, error) {
 	n := s.scan()
-	if n > 0 || dontWait {
+	switch {
+	case n == 0 && dontWait && s.t.signalPending():
+		return finish(0, ERESTARTNOHAND) // one that the call's mask lets through: do_poll looks even without a wait
+	case n > 0 || dontWait:
 		return finish(n, nil)
 	}
 	k := s.t.k

@@ -156,17 +156,18 @@ func (t *Thread) endPoll(w *guest.Wait) (uint64, error) {
 			k.dropFile(w.Poll[i] & guest.NoFile)
 		}
 	}
-	switch {
-	case n < 0:
-		return 0, unix.EFAULT
-	case n > 0:
-		return uint64(n), nil
-	case t.slot.OrigRAX != unix.SYS_POLL:
-		return 0, ERESTARTNOHAND
-	}
 	var deadline time.Time
 	if w.Deadline != guest.Forever {
 		deadline = time.Now().Add(untilMonotonic(w.Deadline))
+	}
+	left := timeout{addr: w.Left, deadline: deadline}
+	switch {
+	case n < 0:
+		return 0, left.finish(t, unix.EFAULT)
+	case n > 0:
+		return uint64(n), left.finish(t, nil)
+	case t.slot.OrigRAX != unix.SYS_POLL:
+		return 0, left.finish(t, ERESTARTNOHAND)
 	}
 	addr, count := w.Addr, uint64(len(set.items))
 	t.restartFn = func(t *Thread, _ Args) (uint64, error) {

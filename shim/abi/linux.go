@@ -8,6 +8,7 @@ const (
 	SYS_POLL          = 7
 	SYS_READV         = 19
 	SYS_WRITEV        = 20
+	SYS_SELECT        = 23
 	SYS_SCHED_YIELD   = 24
 	SYS_GETPID        = 39
 	SYS_GETUID        = 102
@@ -19,6 +20,7 @@ const (
 	SYS_FUTEX         = 202
 	SYS_CLOCK_GETTIME = 228
 	SYS_EPOLL_WAIT    = 232
+	SYS_PSELECT6      = 270
 	SYS_PPOLL         = 271
 	SYS_EPOLL_PWAIT   = 281
 	SYS_EPOLL_PWAIT2  = 441

@@ -57,6 +57,7 @@ struct instance { struct ref ref; atomic_int lock; };
 struct thread {
 	atomic_int what, object, parked, tid;
 	atomic_ullong calls, value;
+	int parts; size_t size; // of a read or write
 	int n;
 	struct { struct ref *ref; unsigned seq; short events; } polled[MAXPOLL];
 	unsigned seq;
@@ -143,8 +144,9 @@ static int split(struct thread *t, struct iovec *v, char *buf, size_t n) {
 
 static ssize_t transfer(struct thread *t, int fd, char *buf, size_t n, int out) {
 	struct iovec v[12];
+	t->parts = 1, t->size = n;
 	if (rnd(t, 3)) return out ? write(fd, buf, n) : read(fd, buf, n);
-	int parts = split(t, v, buf, n);
+	int parts = t->parts = split(t, v, buf, n);
 	return out ? writev(fd, v, parts) : readv(fd, v, parts);
 }
 
@@ -245,6 +247,9 @@ static void packet_io(struct thread *t, int me, int i, int e) {
 	}
 }
 
+// shared reports whether the eventfd may have interests with EPOLLEXCLUSIVE: then nobody blocks in it.
+static int shared(int i) { return i % 4 == 0; }
+
 static void event_io(struct thread *t, int me, int i, int e) {
 	struct counter *c = &counters[i];
 	int fd = c->ref.fd;
@@ -316,8 +321,9 @@ static void epoll_some(struct thread *t) {
 	if (k < 6) {
 		struct ref *r = any_ref(t, &events, &ev[0].data.u64);
 		ev[0].events = events | (rnd(t, 3) ? 0 : EPOLLET) | (rnd(t, 5) ? 0 : EPOLLONESHOT);
-		// On a pipe it would take the wake-up of a reader or writer that blocks there, in Linux too.
-		if (r >= &counters[0].ref && r <= &counters[EVENTS - 1].ref && rnd(t, 3) == 0) ev[0].events = events | EPOLLEXCLUSIVE;
+		// It would take the wake-ups of readers and writers that block, in Linux too.
+		if (ev[0].data.u64 >= EVENT_DATA && ev[0].data.u64 < EPOLL_DATA && shared(ev[0].data.u64 - EVENT_DATA) && rnd(t, 2))
+			ev[0].events = events | EPOLLEXCLUSIVE;
 		epoll_ctl(x->ref.fd, k < 4 ? EPOLL_CTL_ADD : k < 5 ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, r->fd, ev);
 		t->calls++;
 	} else if (k == 6 && rnd(t, 10) == 0) {
@@ -355,7 +361,7 @@ static void change(struct thread *t) {
 		}
 		break;
 	case 2:
-		fcntl(counters[some(t, EVENTS)].ref.fd, F_SETFL, rnd(t, 3) ? 0 : O_NONBLOCK);
+		if (!shared(i %= EVENTS)) fcntl(counters[i].ref.fd, F_SETFL, rnd(t, 3) ? 0 : O_NONBLOCK);
 		break;
 	case 3:
 		close(PRIVATE + rnd(t, THREADS));
@@ -428,6 +434,19 @@ static int should_run(struct thread *t) {
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
 static uint64_t progress(void) { uint64_t n = 0; for (int i = 0; i < THREADS; i++) n += threads[i].calls + threads[i].parked; return n; }
 
+// lost tells of a thread that sleeps on.
+static void lost(int i) {
+	struct thread *t = &threads[i];
+	int what = t->what, n = -1, o = t->object;
+	if (what >= READ && what <= WRITE_PACKET) {
+		int fd = pipes[o].end[0].fd, out = pipes[o].end[1].fd;
+		ioctl(out < 0 ? fd : out, FIONREAD, &n);
+		die("thread %d has lost a wake-up: %s %d of %zu bytes in %d parts; %d bytes of %d in the pipe, poll says %x and %x", i, names[what], o, t->size,
+			t->parts, n, fcntl(out < 0 ? fd : out, F_GETPIPE_SZ), ready(fd, POLLIN), ready(out, POLLOUT));
+	}
+	die("thread %d has lost a wake-up: %s %d", i, names[what], o);
+}
+
 static uint64_t waiting; // threads found waiting with reason, in all rounds
 
 // settle waits until nothing moves, and finds whoever sleeps in front of what it waits for.
@@ -441,8 +460,9 @@ static void settle(void) {
 	for (int i = 0; i < THREADS; i++) {
 		struct thread *t = &threads[i];
 		uint64_t calls = t->calls;
+		int looks = 0; // by count as well as by the clock
 		for (double late = now() + 10; !t->parked && t->calls == calls && should_run(t); usleep(2000))
-			if (now() > late) die("thread %d has lost a wake-up: %s %d", i, names[t->what], t->object);
+			if (looks++ > 500 && now() > late) lost(i);
 		waiting += !t->parked;
 	}
 }
@@ -504,7 +524,7 @@ int main(int argc, char **argv) {
 		pipes[i].end[0].fd = pipes[i].end[1].fd = -1;
 		new_pipe(i);
 	}
-	for (int i = 0; i < EVENTS; i++) counters[i].ref.fd = eventfd(0, i % 2 * EFD_SEMAPHORE);
+	for (int i = 0; i < EVENTS; i++) counters[i].ref.fd = eventfd(0, (i % 2 ? EFD_SEMAPHORE : 0) | (shared(i) ? EFD_NONBLOCK : 0));
 	for (int i = 0; i < EPOLLS; i++) instances[i].ref.fd = epoll_create1(0);
 	for (int i = 0; i < THREADS; i++) {
 		threads[i].rng = me.rng + i * 7919 + 1;
