@@ -72,8 +72,8 @@ func ioctl[T any](fd int, req uintptr, p *T) (uintptr, error) {
 
 // deviceAttr is struct kvm_device_attr.
 type deviceAttr struct {
-	flags, group uint32
-	attr, addr   uint64
+	_, group   uint32 // flags: there are none
+	attr, addr uint64
 }
 
 // getDeviceAttr is KVM_GET_DEVICE_ATTR for an attribute of 8 bytes. The kernel gets the value's address as a number: it is

@@ -208,7 +208,7 @@ static void requeues(void) {
 static pthread_mutex_t mutex;
 static long counter;
 static void *adds(void *arg) {
-	for (int i = 0; i < 150; i++) {
+	for (int i = 0; i < 30; i++) {
 		pthread_mutex_lock(&mutex);
 		counter++;
 		if (i % 10 == 0) sched_yield();

@@ -347,7 +347,7 @@ static void ids(void) {
 }
 
 static void xfsz(int s) { printf("SIGXFSZ "); }
-static int deep(int n) { volatile char b[4096]; b[0] = n; return n ? deep(n - 1) + b[0] : 0; }
+static int deep(int n) { volatile char b[65536]; b[0] = n; return n ? deep(n - 1) + b[0] : 0; }
 static void limits(void) {
 	int st;
 	pid_t p = CHILD({
@@ -402,11 +402,11 @@ static void limits(void) {
 	p = CHILD({
 		setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 		setrlimit(RLIMIT_STACK, &(struct rlimit){1 << 20, 1 << 20});
-		deep(2000);
+		deep(125);
 	});
 	waitpid(p, &st, 0);
 	printf("STACK: %x\n", st & 0x7f);
-	p = CHILD(setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); deep(1500));
+	p = CHILD(setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); deep(95));
 	waitpid(p, &st, 0);
 	printf("without: %x\n", st);
 	printf("bad: %s", e(setrlimit(99, &(struct rlimit){0, 0})));
