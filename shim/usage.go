@@ -49,11 +49,8 @@ func (t *Thread) cpuTime() time.Duration { return t.k.ticksToTime(t.ran()) }
 // splitTime divides that: what the host took to serve the thread's requests is system time. What ring 0 serves by itself
 // is too short to be measured there, and counts as user time.
 func (t *Thread) splitTime() (user, system time.Duration) {
-	ran, served := t.ran(), t.served
-	if t.servedFrom != 0 {
-		served += t.k.cfg.TSC() - t.servedFrom
-	}
-	served = min(served, ran)
+	ran := t.ran()
+	served := min(t.served+t.serving(), ran)
 	return t.k.ticksToTime(ran - served), t.k.ticksToTime(served)
 }
 
@@ -63,8 +60,8 @@ func (t *Thread) splitTime() (user, system time.Duration) {
 func (t *Thread) ran() uint64 {
 	s := t.slot
 	ran := atomic.LoadUint64(&s.TSCRun)
-	if t.k.cfg.TSC != nil && atomic.LoadUint64(&s.OnCPU) != 0 {
-		if in, now := atomic.LoadUint64(&s.TSCIn), t.k.cfg.TSC(); in != 0 && in < now {
+	if atomic.LoadUint64(&s.OnCPU) != 0 {
+		if in, now := atomic.LoadUint64(&s.TSCIn), t.k.tsc(); in != 0 && in < now {
 			ran += now - in
 		}
 	}
@@ -76,10 +73,16 @@ func (t *Thread) ran() uint64 {
 func (t *Thread) serveFrom(tsc uint64) { t.servedFrom = tsc }
 
 func (t *Thread) serveEnd() {
-	if t.servedFrom != 0 {
-		t.served += t.k.cfg.TSC() - t.servedFrom
-		t.servedFrom = 0
+	t.served += t.serving()
+	t.servedFrom = 0
+}
+
+// serving is the time since the request came that is being served. The counters of two processors may differ a little.
+func (t *Thread) serving() uint64 {
+	if now := t.k.tsc(); t.servedFrom != 0 && now > t.servedFrom {
+		return now - t.servedFrom
 	}
+	return 0
 }
 
 // tsc is the guest's time-stamp counter, 0 if it is not known.
