@@ -197,41 +197,41 @@ func addFunc(pages []*Page, start, end uintptr) []*Page {
 type span struct{ start, end uintptr }
 
 // packageFuncs returns the ring-0 functions of the package that has code at seed. The linker keeps a package's
-// functions together, so the walk goes down and up from there until another package begins.
+// functions together: their end is searched for, and the walk goes down from there, function by function, until another
+// package begins. To look a function up takes microseconds, and this is on a VM's way to its first instruction.
 func packageFuncs(seed uintptr) ([]span, error) {
 	pkg, _, ok := funcAt(seed)
 	if !ok {
 		return nil, fmt.Errorf("guest: no function at %#x: is this binary's symbol information intact?", seed)
 	}
+	inside := func(pc uintptr) bool {
+		p, _, ok := funcAt(pc)
+		return ok && p == pkg
+	}
 	const align = 16 // functions begin at multiples of this
-	start := runtime.FuncForPC(seed).Entry()
-	for {
-		p, _, ok := funcAt(start - 1)
-		if !ok || p != pkg {
-			break
+	low, high := seed&^(align-1), seed&^(align-1)+abi.PageSize
+	for inside(high) {
+		low, high = high, high+abi.PageSize
+	}
+	for high-low > align {
+		if mid := (low + (high-low)/2) &^ (align - 1); inside(mid) {
+			low = mid
+		} else {
+			high = mid
 		}
-		start = runtime.FuncForPC(start - 1).Entry()
 	}
 	var spans []span
-	for at := start; ; {
-		p, file, ok := funcAt(at)
+	for end := high; ; {
+		p, file, ok := funcAt(end - 1)
 		if !ok || p != pkg {
-			break
+			return spans, nil
 		}
-		end := at + align
-		for {
-			f := runtime.FuncForPC(end)
-			if f == nil || f.Entry() != at {
-				break
-			}
-			end += align
-		}
+		start := runtime.FuncForPC(end - 1).Entry()
 		if !strings.HasPrefix(filepath.Base(file), "host_") {
-			spans = append(spans, span{at, end})
+			spans = append(spans, span{start, end})
 		}
-		at = end
+		end = start
 	}
-	return spans, nil
 }
 
 // funcAt names the package and file of the outermost function at pc.
