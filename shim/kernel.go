@@ -87,6 +87,8 @@ type Kernel struct {
 
 	fileKernel // open files and what they wait for: openfile.go
 
+	stock []int // by vCPU: to how many frames its pool is filled
+
 	due []*Waiter // woken by the call being served: see Await
 
 	preempted   time.Time // when a wake last interrupted a busy vCPU

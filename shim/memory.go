@@ -30,8 +30,10 @@ func (k *Kernel) initMemory() error {
 		return err
 	}
 	k.memory = m
-	for i := range l.Pools {
-		m.Refill(k.pool(i))
+	k.stock = make([]int, len(l.Pools))
+	for i := range k.stock {
+		k.stock[i] = firstStock
+		m.Refill(k.pool(i), firstStock)
 	}
 	return nil
 }
@@ -50,10 +52,18 @@ func (k *Kernel) refill(vcpu int) {
 		return
 	}
 	p := k.pool(vcpu)
-	if atomic.LoadUint64(&p.NumZero) < guest.PoolFrames/4 || atomic.LoadUint64(&p.NumDirty) > guest.PoolDirty/2 {
-		k.memory.Refill(p)
+	low := atomic.LoadUint64(&p.NumZero) < uint64(k.stock[vcpu]/4)
+	if low {
+		k.stock[vcpu] = min(2*k.stock[vcpu], guest.PoolFrames)
+	}
+	if low || atomic.LoadUint64(&p.NumDirty) > guest.PoolDirty/2 {
+		k.memory.Refill(p, k.stock[vcpu])
 	}
 }
+
+// firstStock is how many frames a vCPU's pool gets at first. Each costs a fault of the host's, which is work at the
+// VM's start that many programs have no use for: so the stock grows as it is used up.
+const firstStock = 64
 
 // useSpace makes a thread run in an address space, whose reference it takes over.
 func (t *Thread) useSpace(s *addressSpace) {

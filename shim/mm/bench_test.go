@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"culvert/guest"
 	"culvert/shim/abi"
 )
 
@@ -87,7 +88,7 @@ func BenchmarkRefill(b *testing.B) {
 	mc := newMachine(b, 256<<20, 1)
 	p := mc.vcpus[0].pool
 	for b.Loop() {
-		mc.Refill(p)
+		mc.Refill(p, guest.PoolFrames)
 		mc.Drain(p)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"culvert/guest"
 	"culvert/shim/abi"
 )
 
@@ -487,7 +488,7 @@ func TestAbandonedCopy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		mc.Refill(v.pool)
+		mc.Refill(v.pool, guest.PoolFrames)
 		clear(v.tlb)
 		v.abandon = true
 		if e, ok := v.tryAccess(a, abi.PFWrite, func(*byte) {}); ok || !isBusy(atomic.LoadUint64(v.walk(a))) {

@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"culvert/guest"
 )
 
 // Random allocations and frees: nothing is handed out twice, zeroed frames are zero, and the allocator's invariants
@@ -190,7 +192,7 @@ func TestConfig(t *testing.T) {
 func TestPool(t *testing.T) {
 	mc := newMachine(t, 16<<20, 1)
 	p := mc.vcpus[0].pool
-	mc.Refill(p)
+	mc.Refill(p, guest.PoolFrames)
 	if p.NumZero < 16 {
 		t.Fatalf("%d frames in the pool", p.NumZero)
 	}
@@ -216,6 +218,6 @@ func TestPool(t *testing.T) {
 		t.Errorf("%d lies counted, want 3", n)
 	}
 	p.NumZero, p.NumDirty = 1<<63, 1<<63
-	mc.Refill(p)
+	mc.Refill(p, guest.PoolFrames)
 	mc.Drain(p)
 }

@@ -73,7 +73,7 @@ func hostileRun(t testing.TB, data []byte) {
 				p.Unpin()
 			}
 		case 15:
-			mc.Refill(v.pool)
+			mc.Refill(v.pool, guest.PoolFrames)
 			mc.Reap()
 		}
 	}

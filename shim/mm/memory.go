@@ -239,9 +239,9 @@ func (m *Memory) isUser(f uint64) bool {
 	return f >= uint64(m.frames.first) && f < uint64(m.frames.end) && m.frames.state[f] == stUser
 }
 
-// Refill takes back the frames that ring 0 dropped and fills the pool with zeroed, populated frames. The caller owns
+// Refill takes back the frames that ring 0 dropped and fills the pool up to want zeroed, populated frames. The caller owns
 // the pool: its vCPU is in the host. Everything in it is hostile.
-func (m *Memory) Refill(p *guest.Pool) {
+func (m *Memory) Refill(p *guest.Pool, want int) {
 	m.mu.Lock()
 	defer m.unlock()
 	m.takeDirty(p)
@@ -249,7 +249,7 @@ func (m *Memory) Refill(p *guest.Pool) {
 	n = min(n, guest.PoolFrames)
 	// A small VM must not lose its memory to the pools: each gets at most a sixteenth of what is free.
 	room := (m.frames.limit - m.frames.inUse - m.reserve) / 16
-	for want := uint64(min(guest.PoolFrames, max(room, 16))); n < want; n++ {
+	for end := uint64(min(guest.PoolFrames, want, max(room, 16))); n < end; n++ {
 		f, err := m.userFrame(true)
 		if err != nil {
 			break

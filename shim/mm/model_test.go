@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"culvert/guest"
 )
 
 // flat is what an address space should contain: per page of the arena its first byte, whether it is mapped, and its
@@ -44,7 +46,7 @@ func (c *cowModel) pick() (*flat, *vcpu, int) {
 	v.dumb = rapid.IntRange(0, 3).Draw(c.t, "dumb") == 0
 	v.abandon = rapid.IntRange(0, 3).Draw(c.t, "abandon") == 0
 	if rapid.Bool().Draw(c.t, "refill") {
-		c.mc.Refill(v.pool) // ring 0 can copy at once
+		c.mc.Refill(v.pool, guest.PoolFrames) // ring 0 can copy at once
 	}
 	return f, v, rapid.IntRange(0, modelArena-1).Draw(c.t, "page")
 }

@@ -166,7 +166,7 @@ func (v *vcpu) access(addr, code uint64, fn func(b *byte)) error {
 		if ok {
 			return nil
 		}
-		v.mc.Refill(v.pool)
+		v.mc.Refill(v.pool, guest.PoolFrames)
 		present := uint64(0)
 		if e&abi.PTEPresent != 0 {
 			present = abi.PFPresent
