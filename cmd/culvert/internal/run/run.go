@@ -56,15 +56,15 @@ func (o *options) run(args []string, stdio [3]*os.File) (int, error) {
 	if err != nil {
 		return exitFailure, err
 	}
-	vm, err := vmm.New(o.machine(links))
+	s, err := o.create(links)
 	if err != nil {
 		if o.noEmulate || !wantsEmulation(err) {
 			return exitFailure, err
 		}
 		return o.emulate(args, stdio, err)
 	}
-	code, err := o.runVM(vm, stdio, links)
-	return code, errors.Join(err, vm.Close())
+	code, err := o.runVM(s, stdio, links)
+	return code, errors.Join(err, s.close())
 }
 
 // machine describes the VM. What ring 0 serves by itself nobody could trace.
@@ -125,13 +125,12 @@ func (o *options) shares() (files []string, err error) {
 // quotaOfMem is the part of the VM's memory size that its files may take of the host's memory besides.
 const quotaOfMem = 2
 
-// runVM runs the program in vm.
-func (o *options) runVM(vm *vmm.VM, stdio [3]*os.File, links links) (int, error) {
-	s, code, err := o.start(vm, stdio, links)
+// runVM runs the program in the machine.
+func (o *options) runVM(s *session, stdio [3]*os.File, links links) (int, error) {
+	code, err := o.start(s, stdio, links)
 	if err != nil {
 		return code, err
 	}
-	defer s.root.Close()
 	// The file must be open before the jail closes.
 	out, err := o.openStats(stdio[2])
 	if err != nil {
@@ -153,7 +152,7 @@ func (o *options) runVM(vm *vmm.VM, stdio [3]*os.File, links links) (int, error)
 	status, closeErr := s.run()
 	reportUnknown(s.kernel, stdio[2])
 	if out != nil {
-		stats := collect(vm, s.kernel, status)
+		stats := collect(s.vm, s.kernel, status)
 		stats.Jail = jailed
 		if err := writeStats(out, stats); err != nil {
 			return exitFailure, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"culvert/shim"
 	"culvert/shim/strace"
@@ -22,21 +23,42 @@ type session struct {
 	kernel *shim.Kernel
 }
 
-// start loads the program into vm. If that fails it returns culvert's exit code for it; vm is the caller's to close in
-// any case.
-func (o *options) start(vm *vmm.VM, stdio [3]*os.File, links links) (*session, int, error) {
+// create makes the machine, and the file tree meanwhile: neither needs the other, and the tree waits for the host's file
+// system.
+func (o *options) create(links links) (*session, error) {
 	quota := memfs.NewQuota(o.mem/quotaOfMem, maxInodes)
-	program, show := o.program()
-	root, err := rootfs.New(rootfs.Options{Dir: o.root, Program: show, Mounts: o.mounts, Hostname: hostname, Quota: quota})
-	if err != nil {
-		return nil, exitFailure, err
-	}
-	k, code, err := o.load(vm, root, program, stdio, links)
-	if err != nil {
+	_, show := o.program()
+	var root *rootfs.Root
+	var rootErr error
+	var tree sync.WaitGroup
+	tree.Go(func() {
+		root, rootErr = rootfs.New(rootfs.Options{Dir: o.root, Program: show, Mounts: o.mounts, Hostname: hostname, Quota: quota})
+	})
+	vm, err := vmm.New(o.machine(links))
+	tree.Wait()
+	switch {
+	case err != nil && rootErr == nil:
 		root.Close()
-		return nil, code, err
+	case err == nil && rootErr != nil:
+		err = errors.Join(rootErr, vm.Close())
 	}
-	return &session{vm: vm, root: root, kernel: k}, 0, nil
+	if err != nil {
+		return nil, err
+	}
+	return &session{vm: vm, root: root}, nil
+}
+
+// close frees what create made.
+func (s *session) close() error {
+	s.root.Close()
+	return s.vm.Close()
+}
+
+// start loads the program into the machine. If that fails it returns culvert's exit code for it.
+func (o *options) start(s *session, stdio [3]*os.File, links links) (code int, err error) {
+	program, _ := o.program()
+	s.kernel, code, err = o.load(s.vm, s.root, program, stdio, links)
+	return code, err
 }
 
 // load makes the personality and its first process.
@@ -106,13 +128,12 @@ func Start(args []string, stdio [3]*os.File) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	vm, err := vmm.New(o.machine(links{}))
+	inner, err := o.create(links{})
 	if err != nil {
 		return nil, err
 	}
-	inner, _, err := o.start(vm, stdio, links{})
-	if err != nil {
-		return nil, errors.Join(err, vm.Close())
+	if _, err := o.start(inner, stdio, links{}); err != nil {
+		return nil, errors.Join(err, inner.close())
 	}
 	s := &Session{session: *inner, options: o, done: make(chan struct{})}
 	go func() {
@@ -135,7 +156,6 @@ func (s *Session) Stop() { s.kernel.Stop(shim.ExitStatus{Kind: shim.Killed}) }
 // be called once.
 func (s *Session) Wait() (int, error) {
 	<-s.done
-	s.root.Close()
 	code, err := s.options.exitCode(s.status)
-	return code, errors.Join(err, s.err, s.vm.Close())
+	return code, errors.Join(err, s.err, s.close())
 }
