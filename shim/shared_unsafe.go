@@ -13,8 +13,8 @@ import (
 // that checkLayout accepted: page-aligned or a multiple of T's size from such an address, and inside RAM, which lives
 // as long as the Kernel.
 func structAt[T any](ram []byte, a abi.GPA) *T {
-	var t T
-	_ = ram[a : uint64(a)+uint64(unsafe.Sizeof(t))]
+	// Nothing is dereferenced for a size; a variable would be allocated, some hundred KiB of it for the largest structs.
+	_ = ram[a : uint64(a)+uint64(unsafe.Sizeof(*(*T)(nil)))]
 	return (*T)(unsafe.Pointer(&ram[a]))
 }
 

@@ -48,8 +48,7 @@ func newText(text []byte) ([]byte, error) {
 
 // view is a shared struct in guest RAM. Sound: gpa comes from boot.Layout, page-aligned and within RAM.
 func view[T any](ram []byte, gpa abi.GPA) *T {
-	var t T
-	_ = ram[gpa : uint64(gpa)+uint64(unsafe.Sizeof(t))]
+	_ = ram[gpa : uint64(gpa)+uint64(unsafe.Sizeof(*(*T)(nil)))]
 	return (*T)(unsafe.Pointer(&ram[gpa]))
 }
 
