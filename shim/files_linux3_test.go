@@ -118,6 +118,14 @@ func TestManyPipes(t *testing.T) {
 	vm.checkClosed()
 }
 
+// TestNotificationPipe: refused as by a kernel without CONFIG_WATCH_QUEUE, whatever this machine's has.
+func TestNotificationPipe(t *testing.T) {
+	vm := newFileVM(t)
+	vm.fails(unix.ENOPKG, unix.SYS_PIPE2, vm.alloc(8), oNotificationPipe)
+	vm.fails(unix.ENOPKG, unix.SYS_PIPE2, vm.alloc(8), oNotificationPipe|unix.O_CLOEXEC)
+	vm.checkClosed()
+}
+
 // TestNowaitAgainstLinux: RWF_NOWAIT on pipes, where this machine's kernel has it (Linux 6.5).
 func TestNowaitAgainstLinux(t *testing.T) {
 	const all, nowait = ^uint64(0), 0x8

@@ -47,8 +47,8 @@ func TestKVMPingPong(t *testing.T) {
 		s := sameAsLinuxOn(t, []string{"1"}, "pingpong.c", messages)[0]
 		return s.ExitsTotal - s.Exits["interrupted"] - s.Exits["irq_window"] // those of time slices and of the host
 	}
-	few, many := exits("2"), exits("50000")
+	few, many := exits("2"), exits("20000")
 	if many > few+50 || many > 1000 {
-		t.Errorf("%d exits for 2 messages, %d for 50000", few, many)
+		t.Errorf("%d exits for 2 messages, %d for 20000", few, many)
 	}
 }
