@@ -211,11 +211,14 @@ func (p *pipe) changed(events uint32) {
 	}
 }
 
-// look remembers the pipe's state and answers the edges since the last look: bytes came, or room for PIPE_BUF of them.
+// look remembers the pipe's state and answers the edges since the last look: bytes came, or room for PIPE_BUF of them. Head
+// is loaded first: what ring 0 moves meanwhile can make the pipe seem fuller than it is, and then a note of it is to come.
 func (p *pipe) look() (events uint32) {
 	q := p.end.Pipe
-	tail, head := atomic.LoadUint64(&q.Tail), atomic.LoadUint64(&q.Head)
-	room := p.pages*abi.PageSize-(tail-head) >= abi.PIPE_BUF
+	head := atomic.LoadUint64(&q.Head)
+	tail := atomic.LoadUint64(&q.Tail)
+	size := p.pages * abi.PageSize
+	room := size-min(tail-head, size) >= abi.PIPE_BUF
 	if tail != p.tail {
 		events |= pipes.POLLIN | pipes.POLLRDNORM
 	}
