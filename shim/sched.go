@@ -3,6 +3,7 @@ package shim
 import (
 	"encoding/binary"
 	"sync/atomic"
+	"time"
 
 	"culvert/shim/abi"
 
@@ -119,9 +120,23 @@ func sysSchedSetaffinity(t *Thread, a Args) (uint64, error) {
 	atomicStore(&o.slot.Affinity, mask)
 	if o == t && mask>>t.vcpu&1 == 0 {
 		// Leave this vCPU: the thread is taken by one that it may run on.
-		return t.Block(func(*Waiter) (uint64, error) { return 0, nil })
+		return t.Block(t.awaitSwitch)
 	}
 	// Another thread moves at its next switch, at the latest when its time slice ends.
+	return 0, nil
+}
+
+// switchTries bounds the wait for ring 0 to leave a thread, in units of busyPause: a hostile one never does.
+const switchTries = 2000
+
+// awaitSwitch completes a call once ring 0 has left the thread: one that is woken on the way stays on its vCPU.
+func (t *Thread) awaitSwitch(w *Waiter) (uint64, error) {
+	for try := 0; try < switchTries && atomic.LoadUint64(&t.slot.State) != abi.StateBlocked; try++ {
+		w.Unlocked(nil, func() { time.Sleep(busyPause) })
+		if err := w.interrupted(false); err != nil {
+			return 0, err
+		}
+	}
 	return 0, nil
 }
 
