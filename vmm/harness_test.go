@@ -279,12 +279,10 @@ func (h *harness) fixCOW(vcpu int, th *guest.Thread, pte *uint64) {
 		if !atomic.CompareAndSwapUint64(pte, e, e&^abi.PTEAddr|frame|abi.PTEBusy) {
 			return
 		}
-		e = e&^abi.PTEAddr | frame | abi.PTEBusy
 	}
 	h.vm.Shootdown(h.space, vcpu)
 	// Not one compare-and-swap with e: a processor that reads the page sets the accessed bit meanwhile.
-	for atomic.LoadUint64(pte)&abi.PTEBusy != 0 {
-		e = atomic.LoadUint64(pte)
+	for e = atomic.LoadUint64(pte); e&abi.PTEBusy != 0; e = atomic.LoadUint64(pte) {
 		atomic.CompareAndSwapUint64(pte, e, e&^(abi.PTEBusy|abi.PTECOW)|abi.PTEWrite)
 	}
 }
