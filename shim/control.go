@@ -5,13 +5,21 @@ import (
 	"culvert/shim/sig"
 )
 
-// Signal sends a signal to the first process from outside the VM, as kill(2) from a parent namespace does.
+// Signal sends a signal to the first process from outside the VM, as kill(2) from a parent namespace does. If the VM has
+// ended but its output is not written yet, a signal that would end the process gives that up.
 func (k *Kernel) Signal(signo int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.ended || k.init == nil || signo < 1 || signo > 64 {
+	if k.init == nil || signo < 1 || signo > 64 {
 		return
 	}
+	if k.ended {
+		if !(sig.Ignored | sig.Stops).Has(signo) {
+			k.hurry(ExitStatus{Kind: Signalled, Signal: signo})
+		}
+		return
+	}
+	k.signalled = signo
 	k.send(k.init, nil, sig.User(signo, sig.SI_USER, 0, 0))
 }
 

@@ -1,7 +1,6 @@
 package shim
 
 import (
-	"os"
 	"sync/atomic"
 
 	"culvert/guest"
@@ -90,6 +89,7 @@ func newFDTable(k *Kernel) (*FDTable, error) {
 
 // installStdio opens descriptors 0, 1 and 2 of the first process.
 func (d *FDTable) installStdio(k *Kernel) error {
+	var opened []*OpenFile
 	for fd, host := range k.cfg.Stdio {
 		var f *OpenFile
 		var err error
@@ -97,13 +97,14 @@ func (d *FDTable) installStdio(k *Kernel) error {
 		case fd < len(k.cfg.Links) && k.cfg.Links[fd] != nil:
 			f, err = k.openLink(k.cfg.Links[fd], fd)
 		case host != nil:
-			f, err = k.openHost(host, fd)
+			f, err = k.openHost(host, fd, opened)
 		default:
 			continue
 		}
 		if err != nil {
 			return err
 		}
+		opened = append(opened, f)
 		if err := d.install(fd, f, false); err != nil {
 			return err
 		}
@@ -344,15 +345,6 @@ func (d *FDTable) mirror(fd int, f *OpenFile) {
 		v = uint64(f.index) + 1
 	}
 	atomic.StoreUint64(&d.k.tablePage(l.gpa).Leaf[fd%leafSize], v)
-}
-
-// openHost opens one of the VM's own standard files.
-func (k *Kernel) openHost(host *os.File, fd int) (*OpenFile, error) {
-	impl, flags, err := newHostFile(k, host, fd)
-	if err != nil {
-		return nil, err
-	}
-	return k.newOpenFile(impl, impl.place(), flags)
 }
 
 // takeTablePage takes a zeroed page of guest RAM for a guest.FileTable, root or leaf.

@@ -81,6 +81,7 @@ func TestHostStdio(t *testing.T) {
 	}
 	outR.Close()
 	vm.in(func() { vm.t.p.actions[unix.SIGPIPE-1].handler = SIG_IGN })
+	vm.await("the guest does not see that nobody reads", func() bool { return vm.ready(1)&unix.POLLERR != 0 })
 	vm.fails(unix.EPIPE, unix.SYS_WRITE, 1, a, 3)
 	outW.Close()
 }

@@ -95,5 +95,5 @@ func (p *hostPoller) fired(h *hostFile, got int16) {
 	if got&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 || p.want[h] == 0 {
 		delete(p.want, h)
 	}
-	h.waiters.notify(uint32(got))
+	h.notify(uint32(got))
 }

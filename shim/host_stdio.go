@@ -24,11 +24,13 @@ type hostFile struct {
 	kind    uint32 // S_IFMT bits
 	tty     bool
 	refs    int // descriptions open on it: /proc/self/fd reopens add some
-	poller  *hostPoller
 	waiters readiness
+	// pipe is what the guest has of it, if that is not the file itself; anonymous says that it has no name on the host.
+	pipe      *pipe
+	anonymous bool
 }
 
-// newHostFile takes a standard file over and answers it with the flags it was opened with.
+// newHostFile takes a standard file over and answers it with the flags that the host's description has.
 func newHostFile(k *Kernel, file *os.File, n int) (*hostFile, int, error) {
 	fd := int(file.Fd())
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
@@ -44,20 +46,13 @@ func newHostFile(k *Kernel, file *os.File, n int) (*hostFile, int, error) {
 	h.kind = st.Mode & unix.S_IFMT
 	_, err = unix.IoctlGetTermios(fd, unix.TCGETS)
 	h.tty = err == nil
-	if h.streams() {
-		if k.hostPoller == nil {
-			if k.hostPoller, err = startHostPoller(k); err != nil {
-				return nil, 0, err
-			}
-		}
-		h.poller = k.hostPoller
-	}
+	var fs unix.Statfs_t
+	h.anonymous = unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PIPEFS_MAGIC
 	h.inode.attr = st
 	h.inode.attr.Mode |= 0o600
 	h.inode.opener = h.reopen
 	h.path = h.name(n)
-	const kept = unix.O_ACCMODE | unix.O_APPEND
-	return h, flags & kept, nil
+	return h, flags, nil
 }
 
 // name is what /proc/self/fd shows. It never tells a path of the host.
@@ -133,7 +128,7 @@ func (h *hostFile) poll() uint32 {
 		missing |= unix.POLLOUT
 	}
 	if missing != 0 && got&(unix.POLLHUP|unix.POLLERR) == 0 && h.waiters.watched() {
-		h.poller.arm(h, missing)
+		h.k.hostPoller.arm(h, missing)
 	}
 	return got
 }
@@ -152,10 +147,20 @@ func (h *hostFile) ask(events int16) uint32 {
 
 func (h *hostFile) ready() *readiness { return &h.waiters }
 
+// notify tells those who wait for the file of events on the host.
+func (h *hostFile) notify(events uint32) {
+	if h.pipe == nil {
+		h.waiters.notify(events)
+		return
+	}
+	tellItems(&h.pipe.watchers, events)
+	h.pipe.changed(events)
+}
+
 func (h *hostFile) release() {
 	h.refs--
-	if h.refs == 0 && h.poller != nil {
-		h.poller.forget(h)
+	if h.refs == 0 && h.streams() {
+		h.k.hostPoller.forget(h)
 	}
 }
 
@@ -168,7 +173,7 @@ func (h *hostFile) read(c *ioCall) error {
 		return h.readSeekable(c)
 	}
 	if h.ask(unix.POLLIN)&(unix.POLLIN|unix.POLLHUP|unix.POLLERR) == 0 {
-		h.poller.arm(h, unix.POLLIN)
+		h.k.hostPoller.arm(h, unix.POLLIN)
 		return errWait
 	}
 	buf := h.k.scratch[:min(c.left, scratchSize)]
@@ -182,7 +187,7 @@ func (h *hostFile) read(c *ioCall) error {
 	}
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
-		h.poller.arm(h, unix.POLLIN)
+		h.k.hostPoller.arm(h, unix.POLLIN)
 		return errWait
 	case err != nil:
 		return hostErrno(err)
@@ -238,7 +243,7 @@ func (h *hostFile) readSeekable(c *ioCall) error {
 func (h *hostFile) write(c *ioCall) error {
 	for c.left > 0 {
 		if h.streams() && h.ask(unix.POLLOUT)&(unix.POLLOUT|unix.POLLHUP|unix.POLLERR) == 0 {
-			h.poller.arm(h, unix.POLLOUT)
+			h.k.hostPoller.arm(h, unix.POLLOUT)
 			return errWait
 		}
 		n, fault := c.get(h.k.scratch[:min(c.left, scratchSize)])
@@ -252,7 +257,7 @@ func (h *hostFile) write(c *ioCall) error {
 		}
 		switch {
 		case err == unix.EAGAIN:
-			h.poller.arm(h, unix.POLLOUT)
+			h.k.hostPoller.arm(h, unix.POLLOUT)
 			return errWait
 		case err == unix.EPIPE:
 			c.t.raise(unix.SIGPIPE)

@@ -27,8 +27,11 @@ type Config struct {
 	Namespace *vfs.Namespace
 	Cred      *vfs.Cred // of the first process; nil is user 0
 	Hostname  string
-	Stdio     [3]*os.File // descriptors 0 to 2 of the first process; nil is closed
-	Links     [2]*Link    // pipes from and to other VMs, in place of standard input and output; nil is none
+	// Stdio are descriptors 0 to 2 of the first process; nil is closed. A pipe of which the guest has closed all
+	// descriptors is replaced by /dev/null.
+	Stdio [3]*os.File
+	// Links are pipes from and to other VMs, in place of standard input and output; nil is none.
+	Links [2]*Link
 	// HWCap and HWCap2 are the processor's features as the auxiliary vector says them: CPUID leaf 1 EDX, and bit 1 for
 	// FSGSBASE.
 	HWCap, HWCap2 uint64
@@ -58,6 +61,7 @@ type Kernel struct {
 	calls   [numSyscalls]*Syscall
 	traps   map[uint64]trapSignal
 	blocked sync.WaitGroup // goroutines of blocked calls
+	pumps   sync.WaitGroup // goroutines of hostPipes
 	// serving is the vCPU whose hypercall is being served, or -1.
 	serving atomic.Int32
 
@@ -178,23 +182,31 @@ func (k *Kernel) Status() ExitStatus {
 	return k.exit
 }
 
-// Stop ends the VM from outside: a time-out or a kill. It does nothing if it has ended already.
+// Stop ends the VM from outside: a time-out or a kill. If it has ended already, but its output is not written yet, that
+// is given up, and the status is this one.
 func (k *Kernel) Stop(status ExitStatus) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.ended {
+		k.hurry(status)
+		return
+	}
 	k.finish(status)
 }
 
-// Close ends the VM if need be, waits for the goroutines of blocked calls and closes all files. No vCPU makes a call
-// during it or after it.
+// Close ends the VM if need be, waits for the goroutines of blocked calls, closes all files and waits until the output
+// is written. No vCPU makes a call during it or after it.
 func (k *Kernel) Close() error {
-	k.Stop(ExitStatus{Kind: Killed})
+	k.mu.Lock()
+	k.finish(ExitStatus{Kind: Killed})
+	k.mu.Unlock()
 	k.blocked.Wait()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, t := range k.threads {
 		t.dropFiles()
 	}
+	k.closeHostPipes()
 	return nil
 }
 
@@ -207,6 +219,8 @@ func (k *Kernel) finish(status ExitStatus) {
 		return
 	}
 	k.ended, k.exit = true, status
+	k.hasty = status.Kind == Timeout || status.Kind == Killed || status.Kind == VMMError ||
+		status.Kind == Signalled && status.Signal == k.signalled
 	for _, t := range k.slots {
 		if t == nil {
 			continue

@@ -242,7 +242,8 @@ type fileKernel struct {
 	socketBytes int                     // in flight in sockets, with their overhead
 	fileLocks   int                     // lock records
 	lockWaits   map[lockOwner]lockOwner // who waits for whose lock
-	hostPoller  *hostPoller             // nil until a standard file can make its readers wait
+
+	hostFiles // host_pipe.go
 }
 
 // scratchSize is the piece in which bytes pass between files and user memory.

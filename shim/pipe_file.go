@@ -25,6 +25,7 @@ type pipe struct {
 	users int    // descriptions, and opens that wait for a partner
 	fifo  vfs.Inode
 	inode *anonInode // of an anonymous pipe
+	host  *hostPipe  // the other end's holder, of a standard file
 	// Who waits, by the ends of the description waited with: a write is no edge for the writers' side, nor room for
 	// the readers' (rd_wait and wr_wait of Linux).
 	rd, wr, rdwr readiness
@@ -88,15 +89,20 @@ func (k *Kernel) newPipe(t *Thread) (*pipe, error) {
 		return nil, err
 	}
 	k.charge(uid, int64(pages))
-	size := pages * abi.PageSize
+	p.set()
+	return p, nil
+}
+
+// set prepares the words of a pipe that has its memory.
+func (p *pipe) set() {
+	size := p.pages * abi.PageSize
 	p.end = pipes.End{
-		Pipe:  structAt[pipes.Pipe](k.ram, p.gpa),
-		Ring:  k.ram[p.ring : uint64(p.ring)+size],
+		Pipe:  structAt[pipes.Pipe](p.k.ram, p.gpa),
+		Ring:  p.k.ram[p.ring : uint64(p.ring)+size],
 		Pause: runtime.Gosched,
 	}
 	pipes.Init(p.end.Pipe, uint64(abi.DirectBase)+uint64(p.ring), size)
 	p.watchers.Head = &p.end.Pipe.Watch
-	return p, nil
 }
 
 // pipeMemory is what a pipe of the default size lies in: kept for the next one, since shells make and drop pipes all
@@ -144,7 +150,9 @@ func (k *Kernel) freeBlock(gpa abi.GPA) {
 // free gives the pipe's memory back: nobody in ring 0 can reach it, since no open file names it.
 func (p *pipe) free() {
 	k := p.k
-	k.charge(p.uid, -int64(p.pages))
+	if p.host == nil {
+		k.charge(p.uid, -int64(p.pages))
+	}
 	if p.pages*abi.PageSize == pipes.DefaultSize && len(k.idlePipes) < maxIdlePipes {
 		k.idlePipes = append(k.idlePipes, pipeMemory{p.gpa, p.ring})
 	} else {
@@ -206,7 +214,15 @@ func (p *pipe) changed(events uint32) {
 		p.wr.notify(events)
 	}
 	p.rdwr.notify(events)
-	if !p.rd.watched() && !p.wr.watched() && !p.rdwr.watched() {
+	if p.host != nil {
+		p.host.rouse()
+	}
+	p.unwatch()
+}
+
+// unwatch stops the notes of ring 0 if there is nobody to tell.
+func (p *pipe) unwatch() {
+	if !p.rd.watched() && !p.wr.watched() && !p.rdwr.watched() && (p.host == nil || !p.host.asleep) {
 		atomic.StoreUint64(&p.end.Pipe.HostWatch, 0)
 	}
 }
@@ -253,12 +269,21 @@ func (k *Kernel) pipeChanged(index uint64) {
 }
 
 func (f *pipeFile) ringFile() (kind, obj, since uint64) {
+	if f.p.host != nil && f.p.host.exact {
+		return abi.FileHost, 0, 0
+	}
 	return abi.FilePipe, uint64(abi.DirectBase) + uint64(f.p.gpa), f.since
 }
 
 func (f *pipeFile) watched() (*epoll.Watchers, uint64) { return &f.p.watchers, f.ends }
 
-func (f *pipeFile) poll() uint32 { return uint32(f.p.end.Pipe.Readiness(f.ends, f.since)) }
+func (f *pipeFile) poll() uint32 {
+	bits := uint32(f.p.end.Pipe.Readiness(f.ends, f.since))
+	if f.p.host != nil {
+		bits |= f.p.host.poll()
+	}
+	return bits
+}
 
 // ready also makes ring 0 tell of events from now on.
 func (f *pipeFile) ready() *readiness {
@@ -286,6 +311,9 @@ func (f *pipeFile) release() {
 
 // read takes what is there: of packets one, and of bytes as many as fit.
 func (f *pipeFile) read(c *ioCall) error {
+	if err := f.p.pull(c.left); err != nil {
+		return errOrEnd(err)
+	}
 	for c.left > 0 {
 		a, b, st, err := f.p.end.BeginRead(uint64(c.left))
 		if err != nil {
@@ -365,6 +393,9 @@ func (f *pipeFile) write(c *ioCall) error {
 
 // stat is the inode's: of a FIFO it has a name.
 func (f *pipeFile) stat() (vfs.Stat, error) {
+	if f.p.host != nil {
+		return f.p.host.stat()
+	}
 	if f.p.fifo != nil {
 		return f.p.fifo.Stat()
 	}
@@ -381,13 +412,27 @@ func (f *pipeFile) ioctl(t *Thread, of *OpenFile, req uint32, arg uint64) (uint6
 		if st != pipes.OK {
 			return 0, errBusy
 		}
-		return 0, t.writeU32(arg, uint32(min(n, pipes.MaxSize)))
+		if f.p.host != nil {
+			n += f.p.host.queued()
+		}
+		return 0, t.writeU32(arg, uint32(min(n, 2*pipes.MaxSize)))
 	}, of)
+}
+
+// size is F_GETPIPE_SZ.
+func (f *pipeFile) size() uint64 {
+	if f.p.host != nil {
+		return f.p.host.size
+	}
+	return f.p.pages * abi.PageSize
 }
 
 // setSize is F_SETPIPE_SZ: it answers the size granted.
 func (f *pipeFile) setSize(t *Thread, arg uint32) (uint64, error) {
 	p, k := f.p, f.p.k
+	if p.host != nil {
+		return p.host.resize(t, arg)
+	}
 	old := uint32(p.pages * abi.PageSize)
 	user, vm := k.pipeLimits()
 	size, errno := user.Resize(arg, old, k.pipePages.byUser[p.uid], t.pipePrivileged())

@@ -282,6 +282,9 @@ func (f *OpenFile) streamsInto(out *OpenFile) bool {
 func (t *Thread) movePipe(in, out *OpenFile, size uint64, take, nonblock bool) (uint64, error) {
 	src, dst := in.impl.(*pipeFile).p, out.impl.(*pipeFile).p
 	try := func() (uint64, *readiness, error) {
+		if err := src.pull(int(size)); err != nil {
+			return 0, in.impl.ready(), errOrEnd(err)
+		}
 		m, st := pipes.BeginMove(src.end.Pipe, dst.end.Pipe, src.end.Pause)
 		switch st {
 		case pipes.OK:

@@ -1,7 +1,6 @@
 package shim
 
 import (
-	"culvert/shim/abi"
 	"culvert/shim/mm"
 	"culvert/shim/vfs"
 
@@ -199,7 +198,7 @@ func fcntlPipeSize(t *Thread, f *OpenFile, a Args) (uint64, error) {
 		return 0, unix.EBADF
 	}
 	if a.int32(1) == unix.F_GETPIPE_SZ {
-		return p.p.pages * abi.PageSize, nil
+		return p.size(), nil
 	}
 	return t.retryBusy(func() (uint64, error) { return p.setSize(t, uint32(a[2])) }, f)
 }

@@ -77,6 +77,8 @@ func policy(pid uint32, writes bool) []rule {
 		{nr: unix.SYS_CLONE3, errno: unix.ENOSYS},
 		// Go's runtime names its mappings; nothing else of prctl.
 		{nr: unix.SYS_PRCTL, checks: []check{oneOf(0, unix.PR_SET_VMA)}},
+		// /dev/null in place of a standard file that the guest has closed.
+		{nr: unix.SYS_DUP3, checks: []check{oneOf(1, 0, 1, 2)}},
 		{nr: unix.SYS_FCNTL, checks: []check{oneOf(1, unix.F_GETFL, unix.F_SETFL, unix.F_GETFD)}},
 	}
 	open := without(2, openWrites|openCreates)
@@ -114,7 +116,7 @@ var always = [...]uint32{
 	// Go's poller.
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2,
 	// Standard files.
-	unix.SYS_PPOLL, unix.SYS_PREADV2, unix.SYS_PWRITEV2, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_LSEEK, unix.SYS_FSTAT,
+	unix.SYS_PPOLL, unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_PREADV2, unix.SYS_PWRITEV2, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_LSEEK, unix.SYS_FSTAT,
 	// hostfs.
 	unix.SYS_OPENAT2, unix.SYS_CLOSE, unix.SYS_NEWFSTATAT, unix.SYS_FSTATFS, unix.SYS_GETDENTS64, unix.SYS_READLINKAT,
 	// A guest may ask for this of any file; what was not written has nothing to lose by it.

@@ -136,7 +136,7 @@ func (o *options) runVM(s *session, stdio [3]*os.File, links links) (int, error)
 	if err != nil {
 		return exitFailure, errors.Join(err, s.kernel.Close())
 	}
-	if out != nil && out != stdio[2] {
+	if out != nil {
 		defer out.Close()
 	}
 	jailed, err := o.confine(s.root)
@@ -274,7 +274,12 @@ func (o *options) openStats(stderr *os.File) (*os.File, error) {
 	case "":
 		return nil, nil
 	case "-":
-		return stderr, nil
+		// Standard error is let go when the guest closes it.
+		fd, err := unix.FcntlInt(stderr.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("--stats: standard error: %w", err)
+		}
+		return os.NewFile(uintptr(fd), stderr.Name()), nil
 	}
 	f, err := os.Create(o.stats)
 	if err != nil {
