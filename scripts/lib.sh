@@ -27,6 +27,14 @@ need() {
   DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
+# need_python_suite: installs the distribution's Python and its test suite, whose package is named after the version.
+need_python_suite() {
+  need /usr/bin/python3:python3
+  local version
+  version=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  need "/usr/lib/python$version/test/test_subprocess.py:libpython$version-testsuite"
+}
+
 # build: makes ./culvert.
 build() {
   command -v go >/dev/null || { echo "$0: go is not installed; see https://go.dev/doc/install" >&2; exit 1; }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -27,9 +26,7 @@ func caseCommand(t *testing.T, file string) (flags, command []string) {
 	case ".sh":
 		return mount, []string{"/bin/bash", abs}
 	case ".py":
-		if _, err := os.Stat("/usr/bin/python3"); err != nil {
-			t.Skip("not run: python3 is not installed (Debian package python3)")
-		}
+		needProgram(t, "/usr/bin/python3", "python3")
 		return mount, []string{"/usr/bin/python3", abs}
 	}
 	return nil, []string{builtC(t, file, filepath.Join(filepath.Dir(file), "case.h"))}

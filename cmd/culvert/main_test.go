@@ -32,6 +32,9 @@ type result struct {
 	stdout, stderr string
 }
 
+// commandLimit is far more than any command of these tests takes, also on an emulated machine that shares its processor.
+const commandLimit = 10 * time.Minute
+
 // culvert runs the command line args with stdin.
 func culvert(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
@@ -45,10 +48,10 @@ func culvert(t *testing.T, stdin string, args ...string) result {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = 10 * time.Second
-	timer := time.AfterFunc(3*time.Minute, func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(commandLimit, func() { cmd.Process.Kill() })
 	err = cmd.Run()
 	if !timer.Stop() {
-		t.Errorf("culvert %q did not end in three minutes", args)
+		t.Errorf("culvert %q did not end in %v", args, commandLimit)
 	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

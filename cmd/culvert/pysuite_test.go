@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Python's own test suite, as Debian packages it, on Linux and in a VM of two vCPUs. testdata/CONFORMANCE.md has the
+// results in words.
+
+// suiteModule is a module of the suite.
+type suiteModule struct {
+	name string
+	// local gives the module AF_UNIX sockets in place of its TCP ones: a VM has no others.
+	local bool
+	// leftOut are tests that run on neither side, with the reason.
+	leftOut map[string]string
+	// differs are the tests whose outcome in a VM is known not to be Linux's, with the reason.
+	differs map[string]string
+}
+
+var suiteModules = []suiteModule{
+	{name: "test_wait3"},
+	{name: "test_wait4"},
+	{name: "test_fork1"},
+	{name: "test_thread"},
+	{name: "test_time", differs: map[string]string{
+		"test_time.TimeTestCase.test_monotonic_settime": "the clock of a VM cannot be set; the test skips on EPERM",
+	}},
+	{name: "test_mmap"},
+	{name: "test_select"},
+	{name: "test_epoll", local: true},
+	{name: "test_selectors", leftOut: map[string]string{
+		"test_selectors.DefaultSelectorTestCase.test_above_fd_setsize": manySockets,
+		"test_selectors.EpollSelectorTestCase.test_above_fd_setsize":   manySockets,
+		"test_selectors.PollSelectorTestCase.test_above_fd_setsize":    manySockets,
+	}},
+	{name: "test_signal", leftOut: map[string]string{
+		"test_signal.StressTest.test_stress_modifying_handlers": "sets a handler 40,000 times in each round, an exit each",
+	}},
+	{name: "test_threading"},
+	{name: "test_subprocess", leftOut: map[string]string{
+		"test_subprocess.POSIXProcessTestCase.test_pipe_cloexec_real_tools": "gives two new Pythons 10 seconds to start, too few where the machine is shared",
+	}},
+}
+
+// manySockets is why tests of very many descriptors are left out.
+const manySockets = "makes 32,000 pairs of sockets, some 400,000 exits"
+
+// outcomes are what a run of the suite printed: by test, whether it was ok, skipped, a failure or an error.
+func outcomes(stdout string) map[string]string {
+	m := make(map[string]string)
+	for line := range strings.Lines(stdout) {
+		f := strings.Split(strings.TrimSpace(line), "\t")
+		if len(f) >= 2 {
+			m[strings.TrimPrefix(f[1], "test.")] = f[0]
+		}
+	}
+	return m
+}
+
+// TestPythonSuiteInVM takes most of an hour where KVM is emulated, so it is not among the tests that scripts/test runs there:
+// scripts/conformance is its own.
+func TestPythonSuiteInVM(t *testing.T) {
+	if os.Getenv("CULVERT_CONFORMANCE") == "" {
+		t.Skip("takes long; scripts/conformance runs it")
+	}
+	needKVM(t)
+	const python = "/usr/bin/python3"
+	needProgram(t, python, "python3")
+	found, err := filepath.Glob("/usr/lib/python3*/test/test_subprocess.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) == 0 {
+		needProgram(t, "/usr/lib/python3*/test/test_subprocess.py", "libpython3.N-testsuite, N as in python3 --version")
+	}
+	runner := suiteRunner(t)
+	for _, m := range suiteModules {
+		t.Run(m.name, func(t *testing.T) {
+			command := []string{python, runner}
+			if m.local {
+				command = append(command, "-local")
+			}
+			command = append(command, m.name)
+			if len(m.leftOut) > 0 {
+				command = append(command, "-x")
+				for id := range m.leftOut {
+					command = append(command, "test."+id)
+				}
+			}
+			want, wantLog := suiteRun(t, t.TempDir(), append([]string{"env", "--default-signal"}, command...))
+			got, gotLog := suiteRun(t, "/", append([]string{os.Args[0], "run", "--cpus", "2", "--workdir", "/tmp",
+				"--mount", runner + ":" + runner, "--"}, command...))
+			if len(want) == 0 {
+				t.Fatalf("this machine is at fault: no test ran without a VM\n%s", wantLog)
+			}
+			if compareOutcomes(t, m, want, got) {
+				t.Logf("in the VM:\n%s\non Linux:\n%s", gotLog, wantLog)
+			}
+		})
+	}
+}
+
+// suiteRunner is the program that runs modules of the suite.
+func suiteRunner(t *testing.T) string {
+	t.Helper()
+	runner, err := filepath.Abs("testdata/pysuite.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runner
+}
+
+// compareOutcomes reports every test whose outcome differs and is not listed, or is listed and does not differ.
+func compareOutcomes(t *testing.T, m suiteModule, want, got map[string]string) (bad bool) {
+	t.Helper()
+	ids := make(map[string]bool)
+	for _, set := range []map[string]string{want, got, m.differs} {
+		for id := range set {
+			ids[id] = true
+		}
+	}
+	count := make(map[string]int)
+	for id := range ids {
+		why, known := m.differs[id]
+		if got[id] == want[id] == known {
+			bad = true
+			t.Errorf("%s: %q in the VM, %q on Linux; listed as different: %t %s", id, got[id], want[id], known, why)
+		}
+		count[got[id]]++
+	}
+	t.Logf("%s in the VM: %v; %d listed as different", m.name, count, len(m.differs))
+	return bad
+}
+
+// suiteRun runs the suite with command, in a directory, and returns the outcomes and all that was said about them.
+func suiteRun(t *testing.T, dir string, command []string) (outcome map[string]string, log string) {
+	t.Helper()
+	const limit = 15 * time.Minute
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Dir, cmd.WaitDelay = dir, 10*time.Second
+	cmd.Env = append(slices.Clone(plainEnv), asCulvert+"=1")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	// A failure is seen in what the tests say.
+	_ = cmd.Run()
+	if ctx.Err() != nil {
+		t.Errorf("%q did not end in %v", command, limit)
+	}
+	return outcomes(stdout.String()), stderr.String()
+}
+
+// TestPythonSuiteOutcomes: what the runner prints on Linux is read as it is meant.
+func TestPythonSuiteOutcomes(t *testing.T) {
+	const python = "/usr/bin/python3"
+	needProgram(t, python, "python3")
+	found, err := filepath.Glob("/usr/lib/python3*/test/test_wait4.py")
+	if err != nil || len(found) == 0 {
+		t.Skipf("the test suite of %s is not installed (%v)", python, err)
+	}
+	const leftOut = "test_select.SelectTestCase.test_error_conditions"
+	got, log := suiteRun(t, t.TempDir(), []string{python, suiteRunner(t), "test_select", "-x", "test." + leftOut})
+	if got[leftOut] != "" || got["test_select.SelectTestCase.test_errno"] != "ok" || len(got) < 4 {
+		t.Errorf("outcomes %v\n%s", got, log)
+	}
+}
