@@ -87,6 +87,7 @@ var programs = []program{
 	{"parallel.mk", []string{"/usr/bin/make", "-j4", "-f"}, nil, "make", two},
 	{"fork.pl", []string{"/usr/bin/perl"}, nil, "perl", two},
 	{"threads.py", []string{"/usr/bin/python3"}, nil, "python3", two},
+	{"workers.js", []string{"/usr/bin/node"}, nil, "nodejs", two},
 	{"goexec", nil, nil, "golang", two},
 }
 
