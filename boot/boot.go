@@ -93,11 +93,11 @@ func Build(cfg Config) (*Machine, error) {
 		return nil, fmt.Errorf("boot: no guest-kernel text")
 	}
 	first, last := cfg.Text[0].Addr, cfg.Text[len(cfg.Text)-1].Addr
-	const window = uint64(abi.VCPUBase - abi.TextBase)
+	const window = uint64(abi.VCPUBase - abi.TextBase - abi.PageSize) // the page before VCPUBase is never mapped
 	if uint64(last-first) >= window {
 		return nil, fmt.Errorf("boot: guest-kernel text spans %d bytes, its window has %d", last-first, window)
 	}
-	b := &build{cfg: cfg, next: abi.PageSize} // page 0 stays unused: a zero address is always a mistake
+	b := &build{cfg: cfg, next: abi.KernelStart}
 	b.m.TextSpan = TextSpan{base: first, size: last - first + abi.PageSize}
 	b.structures()
 	if uint64(b.next) > uint64(len(cfg.RAM))/2 {

@@ -5,7 +5,7 @@
 //
 // Guest-physical:
 //
-//	0                 RAM, --mem bytes; the first KernelSize(mem) bytes belong to the kernel structures below
+//	0                 RAM, --mem bytes; the kernel structures below begin at KernelStart
 //	LinkGPA           the links to other VMs, one LinkStride each: slots over memfds that two VMs map
 //	TextGPA           guest-kernel text: a read-only slot over a sealed memfd
 //
@@ -42,6 +42,9 @@ const (
 	LinkGPA    GPA = 1 << 37
 	LinkStride     = HugeSize
 	MaxLinks       = 2 // one for standard input, one for standard output
+	// KernelStart is where the kernel structures begin. Page 0 stays unused: a zero address is always a mistake. What
+	// follows it lies between the text and the windows in the sense of VCPUBase.
+	KernelStart GPA = 16 * PageSize
 	// MaxRAM is the largest --mem in bytes; MinRAM the smallest that holds the kernel structures and a program.
 	MaxRAM = 64 << 30
 	MinRAM = 16 << 20
@@ -55,8 +58,11 @@ const (
 	DirectBase GVA = 0xffff_8800_0000_0000
 	// TextBase is where the guest kernel's text is mapped. Slot 511 of the PML4, as is VCPUBase.
 	TextBase GVA = 0xffff_ffff_8000_0000
-	// VCPUBase is the window of vCPU 0; vCPU i has VCPUBase + i*VCPUStride.
-	VCPUBase GVA = 0xffff_ffff_c000_0000
+	// VCPUBase is the window of vCPU 0; vCPU i has VCPUBase + i*VCPUStride. Text and the first windows share a page table,
+	// which a TLB miss of a nested guest pays for; and what one switch of threads touches, in the windows, in the text and
+	// in the first pages of RAM (KernelStart), differs in its page numbers modulo 64, which pick the set of many a TLB,
+	// QEMU's among them.
+	VCPUBase GVA = 0xffff_ffff_8013_0000
 	// VCPUStride is the size of one vCPU's window. Pages of it that are not named below are guard pages.
 	VCPUStride = 0x10000
 )
