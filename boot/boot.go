@@ -22,19 +22,19 @@ type Features struct {
 
 // Config describes the machine to build.
 type Config struct {
-	RAM      []byte // all zero; a multiple of 2 MiB
-	VCPUs    int
-	Text     []*guest.Page // as guest.Text returns it
-	Code     guest.Code
-	Fast     map[int]uintptr // system calls that ring 0 serves, by number
-	Features Features
-	Links    int // how many windows of abi.LinkStride at abi.LinkGPA the kernel's address space has
+	RAM   []byte // all zero; a multiple of 2 MiB
+	VCPUs int
+	Text  []*guest.Page // as guest.Text returns it
+	Code  guest.Code
+	// ForwardAll: ring 0 serves no system call.
+	ForwardAll bool
+	Features   Features
+	Links      int // how many windows of abi.LinkStride at abi.LinkGPA the kernel's address space has
 }
 
 // Layout says where the shared structures lie in guest RAM.
 type Layout struct {
 	VMPage     abi.GPA
-	FastTable  abi.GPA
 	KernelCR3  abi.GPA
 	Pools      []abi.GPA // guest.Pool, by vCPU
 	PerCPU     []abi.GPA // guest.PerCPU, by vCPU
@@ -115,7 +115,6 @@ func (b *build) structures() {
 	l := &b.m.Layout
 	ram := len(b.cfg.RAM)
 	l.VMPage = b.alloc(abi.PageSize)
-	l.FastTable = b.alloc(abi.PageSize)
 	for range b.cfg.VCPUs {
 		l.Pools = append(l.Pools, b.alloc(abi.PageSize))
 		l.PerCPU = append(l.PerCPU, b.alloc(abi.PageSize))

@@ -21,20 +21,16 @@ func view[T any](ram []byte, gpa abi.GPA) *T {
 // collector never sees it, since RAM is not its heap.
 func setAddr(field unsafe.Pointer, gva uint64) { *(*uint64)(field) = gva }
 
-// fill writes the VM page, the fast-path table and each vCPU's pages, and makes the registers. It leaves the slots of
+// fill writes the VM page and each vCPU's pages, and makes the registers. It leaves the slots of
 // the big tables untouched, so that the host need not populate them: whoever uses a slot first writes its Index.
 func (b *build) fill() {
-	l, span, ram := &b.m.Layout, b.m.TextSpan, b.cfg.RAM
+	l, ram := &b.m.Layout, b.cfg.RAM
 	vm := view[guest.VM](ram, l.VMPage)
 	vm.Threads, vm.NumThreads = gva(l.Threads), uint64(l.NumThreads)
 	vm.Files, vm.NumFiles = gva(l.Files), uint64(l.NumFiles)
 	vm.Refs, vm.NumFrames = gva(l.Refs), uint64(len(ram)/abi.PageSize)
 	vm.Futexes = gva(l.Futexes)
 	vm.KernelCR3 = uint64(l.KernelCR3)
-	vm.Fast = gva(l.FastTable)
-	for nr, addr := range b.cfg.Fast {
-		b.put64(l.FastTable+abi.GPA(nr*8), span.GVA(addr))
-	}
 	for v := range b.cfg.VCPUs {
 		b.fillPerCPU(v)
 		b.m.VCPUs = append(b.m.VCPUs, b.registers(v))
@@ -60,9 +56,13 @@ func (b *build) fillPerCPU(v int) {
 	if b.cfg.Features.SMAP {
 		p.SMAP = 1
 	}
-	for nr, word := range guest.QuickCalls() {
-		if b.cfg.Fast[nr] != 0 {
-			p.Quick[nr] = word
+	if !b.cfg.ForwardAll {
+		code := guest.FastCalls()
+		for nr, how := range guest.Serve() {
+			p.Serve[nr] = how
+			if how >= guest.ServeCode {
+				p.Calls[how-guest.ServeCode] = span.GVA(code[nr])
+			}
 		}
 	}
 	setAddr(unsafe.Pointer(&p.VM), gva(l.VMPage))

@@ -34,10 +34,10 @@ TEXT ·sysEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
 	MOVQ PerCPU_Cur(GS), SP
 
 	// Calls that answer a word of the slot need no other register, if nothing waits for the return to ring 3.
-	CMPQ AX, $const_quickCalls
+	CMPQ AX, $const_numSyscalls
 	JAE full
-	BYTE $0x65; BYTE $0x80; BYTE $0xb8; LONG $PerCPU_Quick; BYTE $0 // CMPB GS:PerCPU_Quick(RAX), $0
-	JEQ full
+	BYTE $0x65; BYTE $0x80; BYTE $0xb8; LONG $PerCPU_Serve; BYTE $0 // CMPB GS:PerCPU_Serve(RAX), $0
+	JLE full // none, or code: const_ServeCode is the sign
 	CMPQ ThreadHead_Attn(SP), $0
 	JNE full
 	MOVQ BX, PerCPU_Scratch(GS)
@@ -45,8 +45,8 @@ TEXT ·sysEntry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
 	CMPQ BX, PerCPU_FlushAck(GS)
 	MOVQ PerCPU_Scratch(GS), BX
 	JNE full
+	BYTE $0x65; BYTE $0x0f; BYTE $0xb6; BYTE $0x80; LONG $PerCPU_Serve // MOVZX GS:PerCPU_Serve(RAX), EAX
 	BYTE $0x65; BYTE $0xff; BYTE $0x04; BYTE $0x85; LONG $(PerCPU_Stats+Stats_Fast) // INCL GS:(PerCPU_Stats+Stats_Fast)(RAX*4)
-	BYTE $0x65; BYTE $0x0f; BYTE $0xb6; BYTE $0x80; LONG $PerCPU_Quick // MOVZX GS:PerCPU_Quick(RAX), EAX
 	MOVQ (SP)(AX*8), AX
 	MOVQ PerCPU_UserRSP(GS), SP
 	SWAPGS
@@ -68,22 +68,6 @@ full:
 	MOVQ PerCPU_OnSyscall(GS), CX
 	CALL CX
 	JMP ·resume(SB)
-
-// startCPU is where a vCPU begins.
-TEXT ·startCPU(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
-	XORL BX, BX
-	ENTERGO
-	MOVQ PerCPU_OnStart(GS), CX
-	CALL CX
-	JMP ·resume(SB)
-
-// panicCPU is where the start-up self-test provokes a bounds panic.
-TEXT ·panicCPU(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
-	XORL BX, BX
-	ENTERGO
-	MOVQ PerCPU_OnPanic(GS), CX
-	CALL CX
-	HLT
 
 // resume returns to ring 3 as the thread PerCPU.Cur: by SYSRET, or by IRETQ if the slot says so.
 TEXT ·resume(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
@@ -127,156 +111,42 @@ iret:
 	SWAPGS
 	IRETQ
 
-// GATE builds [vector err rip cs rflags rsp ss] and joins the common path; GATEERR for vectors with an error code.
-#define GATE(name, vec) \
-TEXT name(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0; \
-	PUSHQ $0; PUSHQ $vec; JMP ·gate(SB)
-#define GATEERR(name, vec) \
-TEXT name(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0; \
-	PUSHQ $vec; JMP ·gate(SB)
+// Helpers, called by compiled code through func values in the vCPU's page with ABIInternal registers: arguments in
+// AX, BX, CX, result in AX. They keep R14, BP and X15 = 0.
 
-GATE(·gate0, 0)
-GATE(·gate1, 1)
-GATE(·gate3, 3)
-GATE(·gate4, 4)
-GATE(·gate5, 5)
-GATE(·gate6, 6)
-GATE(·gate7, 7)
-GATEERR(·gate10, 10)
-GATEERR(·gate11, 11)
-GATEERR(·gate12, 12)
-GATEERR(·gate13, 13)
-GATEERR(·gate14, 14)
-GATE(·gate16, 16)
-GATEERR(·gate17, 17)
-GATE(·gate19, 19)
-GATE(·gate32, 32)
+// copyMem: AX = dst, BX = src, CX = n; AX = bytes not copied because of a fault, of up to 16 bytes all. It ends in copied.
+TEXT ·copyMem(SB),NOSPLIT|NOFRAME,$0-0
+	MOVQ AX, DI
+	MOVQ BX, SI
+	MOVQ PerCPU_SMAP(GS), R10
+	TESTQ R10, R10
+	JEQ open
+	STAC
+open:
+	CMPQ CX, $16
+	JHI long
+	JMP ·smallMovs(SB)
+long:
+	MOVQ CX, DX
+	SHRQ $3, CX
+	ANDL $7, DX
+	JMP ·repMovs(SB)
 
-// Gates on the IST stack: nothing comes back from these.
-TEXT ·gate2(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
-	PUSHQ $0; PUSHQ $2; JMP ·gateDie(SB)
-TEXT ·gate8(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
-	PUSHQ $8; JMP ·gateDie(SB)
-TEXT ·gate18(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
-	PUSHQ $0; PUSHQ $18; JMP ·gateDie(SB)
-
-// gate: [vector err rip cs rflags rsp ss] on the kernel stack (from ring 3) or on the interrupted one (from ring 0).
-TEXT ·gate(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
-	TESTB $3, 24(SP)
-	JZ kern
-	SWAPGS
-	MOVQ AX, PerCPU_Scratch(GS)
-	MOVQ PerCPU_Cur(GS), AX
-	MOVQ BP, ThreadHead_RBP(AX)
-	SAVE(AX)
-	MOVQ PerCPU_Scratch(GS), BX
-	MOVQ BX, ThreadHead_RAX(AX)
-	MOVQ $-1, BX
-	MOVQ BX, ThreadHead_OrigRAX(AX)
-	MOVQ 0(SP), BX
-	MOVQ BX, PerCPU_Vector(GS)
-	MOVQ 8(SP), BX
-	MOVQ BX, PerCPU_Err(GS)
-	MOVQ 16(SP), BX
-	MOVQ BX, ThreadHead_RIP(AX)
-	MOVQ BX, PerCPU_RIP(GS)
-	MOVQ 32(SP), BX
-	MOVQ BX, ThreadHead_RFLAGS(AX)
-	MOVQ 40(SP), BX
-	MOVQ BX, ThreadHead_RSP(AX)
-	MOVQ $1, BX
-	MOVQ BX, ThreadHead_Iret(AX)
-	MOVQ CR2, BX
-	MOVQ BX, PerCPU_CR2(GS)
-	MOVQ AX, BX
-	CMPQ PerCPU_SMAP(GS), $0
-	JEQ noac
-	CLAC
-noac:
-	ENTERGO
-	MOVQ PerCPU_OnTrap(GS), CX
-	CALL CX
-	JMP ·resume(SB)
-kern:
-	CLD
-	PUSHQ AX
-	CMPQ 8(SP), $14
-	JNE die
-	LEAQ ·repMovs(SB), AX
-	CMPQ AX, 24(SP) // REP MOVSB
-	JEQ fixb
-	ADDQ $3, AX
-	CMPQ AX, 24(SP) // REP MOVSQ
-	JEQ fixq
-	LEAQ ·probe8(SB), AX
-	CMPQ AX, 24(SP)
-	JEQ fixp
-	LEAQ ·smallMovs(SB), AX
-	NEGQ AX
-	ADDQ 24(SP), AX
-	CMPQ AX, $const_smallSize
-	JCS fixs
-die:
-	POPQ AX
-	JMP ·die(SB)
-fixp: // MOVQ (AX), AX: skipped with AX = the address, CX = 1
-	MOVQ $1, CX
-	ADDQ $3, 24(SP)
-	JMP fixed
-fixs: // any load or store of smallMovs: to a RET, with CX = all
-	LEAQ ·repMovs+2(SB), AX
-	MOVQ AX, 24(SP)
-	JMP fixed
-fixq:
-	ADDQ $1, 24(SP) // REX
-fixb:
-	ADDQ $2, 24(SP)
-fixed:
-	MOVQ CR2, AX
-	MOVQ AX, PerCPU_CopyCR2(GS)
-	MOVQ 16(SP), AX
-	MOVQ AX, PerCPU_CopyErr(GS)
-	POPQ AX
-	ADDQ $16, SP
-	IRETQ
-
-TEXT ·gateDie(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
-	TESTB $3, 24(SP)
-	JZ ring0
-	SWAPGS
-ring0:
-	JMP ·die(SB)
-
-// die: [vector err rip ...]: tells the host, for ever.
-TEXT ·die(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
-	MOVQ PerCPU_CallPage(GS), DI
-	MOVQ $const_version, AX
-	MOVQ AX, Call_Version(DI)
-	MOVQ $const_kindDie, AX
-	MOVQ AX, Call_Kind(DI)
-	MOVQ 0(SP), AX
-	MOVQ AX, Call_Vector(DI)
-	MOVQ 8(SP), AX
-	MOVQ AX, Call_Err(DI)
-	MOVQ 16(SP), AX
-	MOVQ AX, Call_RIP(DI)
-	MOVQ CR2, AX
-	MOVQ AX, Call_CR2(DI)
-	MOVQ SP, Call_Args(DI)
-again:
-	MOVL $const_portCall, DX
-	OUTL
-	JMP again
-
-// repMovs: +0 REP MOVSB, +2 RET, +3 REP MOVSQ, +6 RET. The gate knows these addresses; a fault leaves the rest in CX.
+// repMovs copies 8*CX and then DX bytes from SI to DI. The gate knows its first instruction: a fault skips it, and CX is
+// how many words are left.
 TEXT ·repMovs(SB),NOSPLIT|NOFRAME,$0-0
-	BYTE $0xf3; BYTE $0xa4
-	BYTE $0xc3
-	BYTE $0xf3; BYTE $0x48; BYTE $0xa5
-	BYTE $0xc3
+	BYTE $0xf3; BYTE $0x48; BYTE $0xa5 // REP MOVSQ
+	SHLQ $3, CX
+	JNZ partial
+	MOVQ DX, CX
+	JMP ·smallMovs(SB)
+partial:
+	ADDQ DX, CX
+	JMP ·copied(SB)
 
-// smallMovs copies CX = 0 to 16 bytes from SI to DI, loads before stores, and leaves CX = 0. The gate takes a fault
-// anywhere in it as one of all bytes. REP MOVS takes longer to start than this takes in all.
+// smallMovs copies CX = 0 to 16 bytes from SI to DI, loads before stores, and goes on at copied with CX = 0. The gate
+// takes a fault anywhere in it as one of all bytes. REP MOVS takes longer to start than this takes in all. From STAC to
+// CLAC nothing but the two buffers is touched.
 TEXT ·smallMovs(SB),NOSPLIT|NOFRAME,$0-0
 	CMPQ CX, $8
 	JCS lt8
@@ -284,8 +154,7 @@ TEXT ·smallMovs(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ -8(SI)(CX*1), BX
 	MOVQ AX, (DI)
 	MOVQ BX, -8(DI)(CX*1)
-	XORL CX, CX
-	RET
+	JMP all
 lt8:
 	CMPQ CX, $4
 	JCS lt4
@@ -293,8 +162,7 @@ lt8:
 	MOVL -4(SI)(CX*1), BX
 	MOVL AX, (DI)
 	MOVL BX, -4(DI)(CX*1)
-	XORL CX, CX
-	RET
+	JMP all
 lt4:
 	MOVQ CX, R8
 	SHRQ $1, R8
@@ -305,55 +173,27 @@ lt4:
 	MOVB AX, (DI)
 	MOVB BX, (DI)(R8*1)
 	MOVB R9, -1(DI)(CX*1)
-	XORL CX, CX
-	RET
+	JMP all
 lt2:
-	JCXZQ none
+	JCXZQ all
 	MOVBLZX (SI), AX
 	MOVB AX, (DI)
+all:
 	XORL CX, CX
-none:
+	JMP ·copied(SB)
+
+// copied is the end of copyMem: CX = bytes that were not copied, R10 = PerCPU.SMAP.
+TEXT ·copied(SB),NOSPLIT|NOFRAME,$0-0
+	MOVQ CX, AX
+	TESTQ R10, R10
+	JEQ closed
+	CLAC
+closed:
 	RET
 
 // probe8: +0 MOVQ (AX), AX; RET. A fault skips the load and sets CX to 1.
 TEXT ·probe8(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ (AX), AX
-	RET
-
-// Helpers, called by compiled code through func values in the vCPU's page with ABIInternal registers: arguments in
-// AX, BX, CX, result in AX. They keep R14, BP and X15 = 0.
-
-// copyMem: AX = dst, BX = src, CX = n; AX = bytes not copied because of a fault, of up to 16 bytes all.
-TEXT ·copyMem(SB),NOSPLIT|NOFRAME,$0-0
-	MOVQ AX, DI
-	MOVQ BX, SI
-	MOVQ CX, DX
-	CMPQ PerCPU_SMAP(GS), $0
-	JEQ open
-	STAC
-open:
-	CMPQ CX, $16
-	JLS small
-	SHRQ $3, CX
-	ANDL $7, DX
-	LEAQ ·repMovs+3(SB), AX
-	CALL AX
-	SHLQ $3, CX
-	JNZ partial
-	MOVQ DX, CX
-	CALL ·smallMovs(SB)
-	JMP done
-small:
-	CALL ·smallMovs(SB)
-	JMP done
-partial:
-	ADDQ DX, CX
-done:
-	MOVQ CX, AX
-	CMPQ PerCPU_SMAP(GS), $0
-	JEQ closed
-	CLAC
-closed:
 	RET
 
 // loadUser: AX = address of a user word; AX = its value, BX = 0, or BX = 1 after a fault.
@@ -446,3 +286,153 @@ TEXT ·rdtsc(SB),NOSPLIT|NOFRAME,$0-0
 TEXT ·pause(SB),NOSPLIT|NOFRAME,$0-0
 	PAUSE
 	RET
+
+// startCPU is where a vCPU begins.
+TEXT ·startCPU(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	XORL BX, BX
+	ENTERGO
+	MOVQ PerCPU_OnStart(GS), CX
+	CALL CX
+	JMP ·resume(SB)
+
+// panicCPU is where the start-up self-test provokes a bounds panic.
+TEXT ·panicCPU(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	XORL BX, BX
+	ENTERGO
+	MOVQ PerCPU_OnPanic(GS), CX
+	CALL CX
+	HLT
+
+// GATE builds [vector err rip cs rflags rsp ss] and joins the common path; GATEERR for vectors with an error code.
+#define GATE(name, vec) \
+TEXT name(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0; \
+	PUSHQ $0; PUSHQ $vec; JMP ·gate(SB)
+#define GATEERR(name, vec) \
+TEXT name(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0; \
+	PUSHQ $vec; JMP ·gate(SB)
+
+GATE(·gate0, 0)
+GATE(·gate1, 1)
+GATE(·gate3, 3)
+GATE(·gate4, 4)
+GATE(·gate5, 5)
+GATE(·gate6, 6)
+GATE(·gate7, 7)
+GATEERR(·gate10, 10)
+GATEERR(·gate11, 11)
+GATEERR(·gate12, 12)
+GATEERR(·gate13, 13)
+GATEERR(·gate14, 14)
+GATE(·gate16, 16)
+GATEERR(·gate17, 17)
+GATE(·gate19, 19)
+GATE(·gate32, 32)
+
+// Gates on the IST stack: nothing comes back from these.
+TEXT ·gate2(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	PUSHQ $0; PUSHQ $2; JMP ·gateDie(SB)
+TEXT ·gate8(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	PUSHQ $8; JMP ·gateDie(SB)
+TEXT ·gate18(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	PUSHQ $0; PUSHQ $18; JMP ·gateDie(SB)
+
+// gate: [vector err rip cs rflags rsp ss] on the kernel stack (from ring 3) or on the interrupted one (from ring 0).
+TEXT ·gate(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	TESTB $3, 24(SP)
+	JZ kern
+	SWAPGS
+	MOVQ AX, PerCPU_Scratch(GS)
+	MOVQ PerCPU_Cur(GS), AX
+	MOVQ BP, ThreadHead_RBP(AX)
+	SAVE(AX)
+	MOVQ PerCPU_Scratch(GS), BX
+	MOVQ BX, ThreadHead_RAX(AX)
+	MOVQ $-1, BX
+	MOVQ BX, ThreadHead_OrigRAX(AX)
+	MOVQ 0(SP), BX
+	MOVQ BX, PerCPU_Vector(GS)
+	MOVQ 8(SP), BX
+	MOVQ BX, PerCPU_Err(GS)
+	MOVQ 16(SP), BX
+	MOVQ BX, ThreadHead_RIP(AX)
+	MOVQ BX, PerCPU_RIP(GS)
+	MOVQ 32(SP), BX
+	MOVQ BX, ThreadHead_RFLAGS(AX)
+	MOVQ 40(SP), BX
+	MOVQ BX, ThreadHead_RSP(AX)
+	MOVQ $1, BX
+	MOVQ BX, ThreadHead_Iret(AX)
+	MOVQ CR2, BX
+	MOVQ BX, PerCPU_CR2(GS)
+	MOVQ AX, BX
+	CMPQ PerCPU_SMAP(GS), $0
+	JEQ noac
+	CLAC
+noac:
+	ENTERGO
+	MOVQ PerCPU_OnTrap(GS), CX
+	CALL CX
+	JMP ·resume(SB)
+kern:
+	CLD
+	PUSHQ AX
+	CMPQ 8(SP), $14
+	JNE die
+	LEAQ ·repMovs(SB), AX
+	CMPQ AX, 24(SP)
+	JEQ fix3
+	LEAQ ·probe8(SB), AX
+	CMPQ AX, 24(SP)
+	JEQ fixp
+	LEAQ ·smallMovs(SB), AX
+	NEGQ AX
+	ADDQ 24(SP), AX
+	CMPQ AX, $const_smallSize
+	JCS fixs
+die:
+	POPQ AX
+	JMP ·die(SB)
+fixs: // any load or store of smallMovs: CX is all
+	LEAQ ·copied(SB), AX
+	MOVQ AX, 24(SP)
+	JMP fixed
+fixp: // MOVQ (AX), AX: skipped with AX = the address, CX = 1
+	MOVQ $1, CX
+fix3: // REP MOVSQ or the load of probe8, of 3 bytes: skipped
+	ADDQ $3, 24(SP)
+fixed:
+	MOVQ CR2, AX
+	MOVQ AX, PerCPU_CopyCR2(GS)
+	MOVQ 16(SP), AX
+	MOVQ AX, PerCPU_CopyErr(GS)
+	POPQ AX
+	ADDQ $16, SP
+	IRETQ
+
+TEXT ·gateDie(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	TESTB $3, 24(SP)
+	JZ ring0
+	SWAPGS
+ring0:
+	JMP ·die(SB)
+
+// die: [vector err rip ...]: tells the host, for ever.
+TEXT ·die(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	MOVQ PerCPU_CallPage(GS), DI
+	MOVQ $const_version, AX
+	MOVQ AX, Call_Version(DI)
+	MOVQ $const_kindDie, AX
+	MOVQ AX, Call_Kind(DI)
+	MOVQ 0(SP), AX
+	MOVQ AX, Call_Vector(DI)
+	MOVQ 8(SP), AX
+	MOVQ AX, Call_Err(DI)
+	MOVQ 16(SP), AX
+	MOVQ AX, Call_RIP(DI)
+	MOVQ CR2, AX
+	MOVQ AX, Call_CR2(DI)
+	MOVQ SP, Call_Args(DI)
+again:
+	MOVL $const_portCall, DX
+	OUTL
+	JMP again

@@ -1,9 +1,12 @@
 package guest
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -40,6 +43,7 @@ func resume()
 func gate()
 func gateDie()
 func die()
+func copied()
 func repMovs()
 func smallMovs()
 func probe8()
@@ -103,18 +107,11 @@ func (c *Code) Helpers() [NumHelpers]uintptr {
 // FastCalls returns the code that serves system calls in ring 0, by number.
 func FastCalls() map[int]uintptr {
 	return map[int]uintptr{
-		abi.SYS_READ:          codePC(sysRead),
-		abi.SYS_WRITE:         codePC(sysWrite),
+		abi.SYS_READ:          codePC(sysReadWrite),
+		abi.SYS_WRITE:         codePC(sysReadWrite),
 		abi.SYS_CLOSE:         codePC(sysClose),
 		abi.SYS_READV:         codePC(sysReadv),
 		abi.SYS_WRITEV:        codePC(sysWritev),
-		abi.SYS_GETPID:        codePC(sysGetpid),
-		abi.SYS_GETTID:        codePC(sysGettid),
-		abi.SYS_GETPPID:       codePC(sysGetppid),
-		abi.SYS_GETUID:        codePC(sysGetuid),
-		abi.SYS_GETEUID:       codePC(sysGeteuid),
-		abi.SYS_GETGID:        codePC(sysGetgid),
-		abi.SYS_GETEGID:       codePC(sysGetegid),
 		abi.SYS_SCHED_YIELD:   codePC(sysSchedYield),
 		abi.SYS_FUTEX:         codePC(sysFutex),
 		abi.SYS_CLOCK_GETTIME: codePC(sysClockGettime),
@@ -143,37 +140,84 @@ func QuickCalls() map[int]uint8 {
 	}
 }
 
+// Serve returns what PerCPU.Serve holds where ring 0 serves all that it can, by system call.
+func Serve() map[int]uint8 {
+	serve := QuickCalls()
+	for i, nr := range slices.Sorted(maps.Keys(FastCalls())) {
+		serve[nr] = ServeCode + uint8(i)
+	}
+	return serve
+}
+
 // Page is a page of guest-kernel text: the functions that run in ring 0, INT3 elsewhere.
 type Page struct {
-	Addr  uintptr // in this process, page-aligned
+	Addr  uintptr // in this process; all pages have the same distance from a page boundary there
 	Bytes [abi.PageSize]byte
 }
 
 // Text collects the pages of the functions that may run in ring 0, in ascending order: those of this package and of the
 // packages it shares with the host, except what lies in host_*.go.
 func Text() ([]*Page, error) {
-	var pages []*Page
+	var funcs []span
 	for _, seed := range textSeeds() {
-		funcs, err := packageFuncs(seed)
+		f, err := packageFuncs(seed)
 		if err != nil {
 			return nil, err
 		}
-		for _, f := range funcs {
-			pages = addFunc(pages, f.start, f.end)
-		}
+		funcs = append(funcs, f...)
 	}
-	for i := 1; i < len(pages); i++ {
-		for j := i; j > 0 && pages[j].Addr < pages[j-1].Addr; j-- {
-			pages[j], pages[j-1] = pages[j-1], pages[j]
-		}
+	cut := pageCut(hotRuns(funcs))
+	var pages []*Page
+	for _, f := range funcs {
+		pages = addFunc(pages, cut, f.start, f.end)
 	}
+	slices.SortFunc(pages, func(a, b *Page) int { return cmp.Compare(a.Addr, b.Addr) })
 	return pages, nil
 }
 
+// hotRuns returns the runs of functions that pipe calls and switches of threads go through. The sources are in such an
+// order that these functions follow each other: see the files' names.
+func hotRuns(funcs []span) []span {
+	code := Addresses()
+	runs := []span{
+		{codePC((*pipes.Pipe).BeginRead), codePC((*pipes.WaitSet).Take)},
+		{codePC(sysReadWrite), code.RDTSC},
+	}
+	for i := range runs {
+		last := slices.IndexFunc(funcs, func(f span) bool { return f.start == runs[i].end })
+		if last >= 0 {
+			runs[i].end = funcs[last].end
+		}
+	}
+	return runs
+}
+
+// pageCut returns where to cut the text into pages, as a distance from a page boundary of this process: where the runs
+// take the fewest pages. After a switch of address spaces each page costs a TLB miss.
+func pageCut(runs []span) uintptr {
+	const align = 64 // of functions
+	best, fewest := uintptr(0), ^uintptr(0)
+	for cut := uintptr(0); cut < abi.PageSize; cut += align {
+		n := uintptr(0)
+		for _, r := range runs {
+			n += pagesOf(r, cut)
+		}
+		if n < fewest {
+			best, fewest = cut, n
+		}
+	}
+	return best
+}
+
+// pagesOf returns how many pages a run takes with that cut.
+func pagesOf(r span, cut uintptr) uintptr {
+	return (r.end-1-cut)>>abi.PageShift - (r.start-cut)>>abi.PageShift + 1
+}
+
 // addFunc copies the bytes [start, end) of this process into the pages that hold them, adding pages as needed.
-func addFunc(pages []*Page, start, end uintptr) []*Page {
+func addFunc(pages []*Page, cut, start, end uintptr) []*Page {
 	for off := start; off < end; {
-		base := off &^ abi.PageMask
+		base := (off-cut)&^abi.PageMask + cut
 		stop := min(end, base+abi.PageSize)
 		var page *Page
 		for _, p := range pages {

@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"math/bits"
 	"unsafe"
 
 	"culvert/shim/abi"
@@ -40,66 +39,16 @@ func setReady(vm *VM, i uint64) {
 	or(&vm.Ready[i>>6&(abi.MaxThreads/64-1)], 1<<(i&63))
 }
 
-// PickIdle wins an idle vCPU of the mask allowed, to run what was just made ready. It returns the vCPU if its host
-// thread sleeps and must be kicked, else -1: none is idle, or the one that was won still spins and sees its idle bit go.
-//
-//go:nosplit
-func PickIdle(vm *VM, allowed uint64) int {
-	for {
-		idle := load(&vm.Idle) & allowed
-		if idle == 0 {
-			return -1
-		}
-		bit := idle & -idle
-		if and(&vm.Idle, ^bit)&bit == 0 {
-			continue
-		}
-		if load(&vm.Sleep)&bit == 0 {
-			return -1
-		}
-		return log2(bit)
-	}
-}
-
-// log2 returns the number of the lowest bit that is set.
-//
-//go:nosplit
-func log2(bit uint64) int { return bits.TrailingZeros64(bit) }
-
-// kickIdle lets an idle vCPU run a ready thread.
-//
-//go:nosplit
-func kickIdle(p *PerCPU) {
-	if load(&p.VM.Idle) == 0 {
-		return
-	}
-	if v := PickIdle(p.VM, wanted(p)); v >= 0 {
-		p.Out(abi.PortKick + uint64(v))
-	}
-}
-
-// wanted is the mask of vCPUs on which some ready thread may run.
-//
-//go:nosplit
-func wanted(p *PerCPU) uint64 {
-	vm, mask := p.VM, uint64(0)
-	for w := uint64(0); w < vm.ReadyWords; w++ {
-		for ready := load(&vm.Ready[w&(abi.MaxThreads/64-1)]); ready != 0; ready &= ready - 1 {
-			mask |= load(&thread(vm, w<<6+uint64(log2(ready))).Affinity)
-		}
-	}
-	return mask
-}
-
 // wake is Wake for ring 0. The kick of an idle vCPU is late: it is dropped if this vCPU blocks and takes the thread
-// itself, as in every synchronous hand-over, and sent at the second return to ring 3 otherwise.
+// itself, as in every synchronous hand-over, and sent at the second return to ring 3 otherwise. A vCPU that becomes idle
+// after the look at Idle, which comes behind the ready bit, finds that bit.
 //
 //go:nosplit
 func wake(p *PerCPU, i uint64) {
 	if i >= p.VM.NumThreads {
 		return
 	}
-	if Wake(p.VM, thread(p.VM, i)) && p.LateKick == 0 {
+	if Wake(p.VM, thread(p.VM, i)) && load(&p.VM.Idle) != 0 && p.LateKick == 0 {
 		p.LateKick = 1
 	}
 }
@@ -140,7 +89,7 @@ func take(p *PerCPU) *Thread {
 			if load(&t.Affinity)&me == 0 || and(word, ^bit)&bit == 0 {
 				continue
 			}
-			t.TSCIn = p.RDTSC() // before OnCPU: whoever sees that set knows since when
+			t.TSCIn = p.TSC // before OnCPU: whoever sees that set knows since when
 			if !cas(&t.OnCPU, 0, p.ID+1) {
 				fatal(p)
 			}
@@ -170,7 +119,7 @@ func block(p *PerCPU, t *Thread) bool {
 	return true
 }
 
-// yield puts the running thread t back among the ready ones and takes the next.
+// yield puts the running thread t back among the ready ones; the caller takes the next.
 //
 //go:nosplit
 func yield(p *PerCPU, t *Thread) {
@@ -179,7 +128,6 @@ func yield(p *PerCPU, t *Thread) {
 	charge(p, t)
 	store(&t.OnCPU, 0)
 	setReady(p.VM, t.Index)
-	schedule(p)
 }
 
 // exit leaves the dead thread t: its address space first, so that the host may free it, then the slot.
@@ -279,23 +227,6 @@ func attend(p *PerCPU, t *Thread, nr uint64) bool {
 	return true
 }
 
-// idle waits for a ready thread. The bit first, then another look, then the exit: a waker that set a ready bit before
-// the bit was visible is found by the look, one after it sees the bit. On return the host has seen the idle bit go.
-//
-//go:nosplit
-func idle(p *PerCPU) {
-	vm := p.VM
-	me := uint64(1) << (p.ID & 63)
-	p.LateKick = 0
-	or(&vm.Idle, me)
-	if wanted(p)&me != 0 {
-		and(&vm.Idle, ^me)
-		return
-	}
-	hypercall(p, nil, abi.KindIdle, 0)
-	and(&vm.Idle, ^me)
-}
-
 // setSpace loads the address space s (nil: the kernel's). Active has this vCPU's bit from before the load until after
 // CR3 has left, so whoever changes a PTE and then reads Active knows every vCPU that may hold the old translation.
 //
@@ -323,9 +254,9 @@ func setSpace(p *PerCPU, s *Space) {
 //
 //go:nosplit
 func charge(p *PerCPU, t *Thread) {
-	now := p.RDTSC()
-	t.TSCRun += now - t.TSCIn
-	t.TSCIn = now
+	p.TSC = p.RDTSC()
+	t.TSCRun += p.TSC - t.TSCIn
+	t.TSCIn = p.TSC
 }
 
 // fatal ends the VM: an invariant that only this code upholds does not hold. The store faults in ring 0, and the gate

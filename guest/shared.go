@@ -28,14 +28,13 @@ type VM struct {
 	NumFiles   uint64 // entries in it; constant
 	KernelCR3  uint64 // an address space without a user half; constant
 	Futexes    uint64 // GVA of the futex.Table; constant
-	Fast       uint64 // GVA of the fast-path table: abi.NumSyscalls code addresses, 0 = forward; constant
 
 	Clock uint64 // GVA of the Clock, a page that programs read too; 0 = there is none. Constant once a vCPU runs
 
 	// Timer is the earliest deadline that the host's timer is set to, in ns of CLOCK_MONOTONIC; Forever if none. Host
 	// writes.
 	Timer uint64
-	_     [2]uint64 // to a cache line
+	_     [3]uint64 // to a cache line
 	// Walks has a word per vCPU, in a cache line of its own: odd while the vCPU is among what epoll links, see there.
 	Walks [abi.MaxVCPUs][8]uint64
 }
@@ -117,8 +116,12 @@ type PerCPU struct {
 	Pool  *Pool
 	CR3   uint64 // what CR3 holds
 	Space *Space // the address space of CR3; nil = the kernel's
-	// Cursor is the word of VM.Ready at which the next search begins.
+	// Cursor is the thread slot at which the next search of VM.Ready begins.
 	Cursor uint64
+	// Due is what is to be done when the code of a system call has returned; 0 = nothing.
+	Due uint64
+	// TSC is the time-stamp counter as it was last read, not long ago where a thread is taken.
+	TSC uint64
 	// FlushReq is raised by whoever takes rights from a PTE; FlushAck is the value last acted on.
 	FlushReq, FlushAck uint64
 	// Deferred is a frame whose reference is dropped after the next hypercall; 0 = none.
@@ -141,9 +144,10 @@ type PerCPU struct {
 
 	Stats Stats
 
-	// Quick has, for each of the first system calls that only answer a word of the thread's slot, that word's index
-	// in the slot; 0 for all others. The assembly serves them.
-	Quick [quickCalls]uint8
+	// Serve says of each system call how ring 0 serves it: 0 not at all; below ServeCode by the word of the thread's slot
+	// that has this index, which the assembly answers; else by the code at index Serve-ServeCode of Calls.
+	Serve [abi.NumSyscalls]uint8
+	Calls [maxCalls]uint64
 
 	// Func values of the assembly helpers, each pointing at its word of Code.
 	Copy     func(dst, src unsafe.Pointer, n uint64) (left uint64)
@@ -161,8 +165,11 @@ type PerCPU struct {
 // A vCPU's page holds one PerCPU: this does not compile if it grows beyond.
 const _ = uint(abi.PageSize - unsafe.Sizeof(PerCPU{}))
 
-// quickCalls is how many system calls Quick has room for.
-const quickCalls = 256
+// ServeCode is the first number of PerCPU.Serve that stands for code; maxCalls is how many may be.
+const (
+	ServeCode = 128
+	maxCalls  = 32
+)
 
 // NumHelpers is how many func values PerCPU has.
 const NumHelpers = 9
@@ -174,8 +181,8 @@ type Stats struct {
 	DemandZero uint64 // page faults served here
 	COWCopy    uint64
 	COWReuse   uint64
-	Spurious   uint64 // page faults that found the PTE already good
-	Fast       [abi.NumSyscalls]uint32
+	Spurious   uint64                       // page faults that found the PTE already good
+	Fast       [ServeCode + maxCalls]uint32 // system calls served, by their number in Serve
 }
 
 // Pool is a vCPU's stock of frames. Ring 0 owns it while the vCPU is in the guest, the host while it handles this

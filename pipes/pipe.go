@@ -84,6 +84,11 @@ const (
 	Dead
 )
 
+// Nobody reports that nobody is to be woken or told. More is no affair of others.
+//
+//go:nosplit
+func (w *Wake) Nobody() bool { return w.Reader&w.Writer == -1 && w.Flags&^More == 0 }
+
 // Mode says how a write may be split.
 type Mode uint64
 
@@ -130,8 +135,12 @@ func (p *Pipe) BeginRead(max uint64, pause func()) (Span, Status) {
 			return Span{}, empty
 		}
 	}
-	n, _ := p.run(head, tail)
-	return spanAt(head+p.Skip, min(n-p.Skip, max), atomic.LoadUint64(&p.Size)), OK
+	skip, n := uint64(0), tail-head
+	if atomic.LoadUint64(&p.Slotted) != 0 { // stored before the Tail that published the first packet
+		n, _ = p.run(head, tail)
+		skip = p.Skip
+	}
+	return spanAt(head+skip, min(n-skip, max), atomic.LoadUint64(&p.Size)), OK
 }
 
 // EndRead consumes the first n bytes of BeginRead's span, releases ReadLock and says whom to wake. With n = 0 the

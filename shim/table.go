@@ -76,7 +76,7 @@ func Table() []Syscall {
 // Ring0 returns the numbers of the calls that the guest kernel serves without an exit where it can.
 func Ring0() map[int]bool {
 	calls := map[int]bool{}
-	for nr := range guest.FastCalls() {
+	for nr := range guest.Serve() {
 		calls[nr] = true
 	}
 	return calls

@@ -47,3 +47,12 @@ func addStats(sum, s *guest.Stats) {
 		sum.Fast[i] += atomic.LoadUint32(&s.Fast[i])
 	}
 }
+
+// Ring0Calls returns how many system calls ring 0 served, by number.
+func (m *Metrics) Ring0Calls() map[int]uint64 {
+	calls := map[int]uint64{}
+	for nr, how := range guest.Serve() {
+		calls[nr] = uint64(m.Guest.Fast[how])
+	}
+	return calls
+}

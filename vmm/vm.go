@@ -115,12 +115,8 @@ func (vm *VM) create(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	fast := guest.FastCalls()
-	if cfg.ForwardAll {
-		fast = nil
-	}
 	vm.boot, err = boot.Build(boot.Config{RAM: vm.ram, VCPUs: cfg.CPUs, Text: text, Code: guest.Addresses(),
-		Fast: fast, Features: feat, Links: len(cfg.Links)})
+		ForwardAll: cfg.ForwardAll, Features: feat, Links: len(cfg.Links)})
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,6 @@ func kernelConfig(t *testing.T) Config {
 		kernel + "startCPU":  {kernel + "onStart"},
 		kernel + "panicCPU":  {kernel + "onPanic"},
 		kernel + "gate":      {kernel + "onTrap"},
-		kernel + "copyMem":   {kernel + "repMovs"},
 		kernel + "onSyscall": slices.Concat(helpers, calls),
 	}
 	for _, p := range cfg.Packages {

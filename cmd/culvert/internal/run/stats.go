@@ -65,9 +65,9 @@ func collect(vm *vmm.VM, k *shim.Kernel, status shim.ExitStatus) Stats {
 	for nr, n := range k.Forwarded() {
 		s.SyscallsForwarded[names(uint64(nr))] = n
 	}
-	for nr, n := range m.Guest.Fast {
+	for nr, n := range m.Ring0Calls() {
 		if n != 0 {
-			s.SyscallsRing0[names(uint64(nr))] = uint64(n)
+			s.SyscallsRing0[names(uint64(nr))] = n
 		}
 	}
 	for nr, n := range k.Unknown() {

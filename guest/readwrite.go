@@ -16,21 +16,11 @@ import (
 // To sleep: join the wait set (a locked OR), test the pipe again, save all registers, RUN to BLOCKED. No lock is
 // held across any of it, nor across an exit.
 
-// sysRead is read(2) for pipes and eventfds.
+// sysReadWrite is read(2) and write(2) for pipes and eventfds. It leaves to the shim all that is not a plain transfer:
+// other files, wrong access modes, empty and impossible buffers.
 //
 //go:nosplit
-func sysRead(p *PerCPU, t *Thread) bool { return pipeCall(p, t, abi.WaitRead, FileRead) }
-
-// sysWrite is write(2) for pipes and eventfds.
-//
-//go:nosplit
-func sysWrite(p *PerCPU, t *Thread) bool { return pipeCall(p, t, abi.WaitWrite, FileWrite) }
-
-// pipeCall starts an operation. It leaves to the shim all that is not a plain transfer on a pipe: other files, wrong
-// access modes, empty and impossible buffers.
-//
-//go:nosplit
-func pipeCall(p *PerCPU, t *Thread, kind, mode uint64) bool {
+func sysReadWrite(p *PerCPU, t *Thread) bool {
 	addr, n := t.RSI, min(t.RDX, abi.MAX_RW_COUNT)
 	if n == 0 || addr >= uint64(abi.UserEnd) || n > uint64(abi.UserEnd)-addr {
 		return false
@@ -38,6 +28,10 @@ func pipeCall(p *PerCPU, t *Thread, kind, mode uint64) bool {
 	f := getFile(p, t, t.RDI)
 	if f == nil {
 		return false
+	}
+	kind, mode := uint64(abi.WaitRead), uint64(FileRead)
+	if t.RAX == abi.SYS_WRITE {
+		kind, mode = abi.WaitWrite, FileWrite
 	}
 	if f.Mode&mode == 0 || load(&f.Kind) == abi.FileEpoll {
 		putFile(p, t, f)
@@ -48,7 +42,10 @@ func pipeCall(p *PerCPU, t *Thread, kind, mode uint64) bool {
 		t.Vec.N = 0
 		w.Kind, w.File, w.Addr, w.Len, w.Done = kind, f.Index, addr, n, 0
 		w.Aux = uint64(pipes.ModeOf(n, load(&f.Flags)))
-	} else if load(&f.Kind) == abi.FileLink {
+		ran(p, t, pipeRetry(p, t, f))
+		return true
+	}
+	if load(&f.Kind) == abi.FileLink {
 		t.Vec.N = 0
 		w.Kind, w.File, w.Addr, w.Len, w.Done = kind+linkKind, f.Index, addr, n, 0
 		w.Aux = uint64(pipes.ModeOf(n, load(&f.Flags)))
@@ -63,23 +60,21 @@ func pipeCall(p *PerCPU, t *Thread, kind, mode uint64) bool {
 // sigpipe in Wait.Aux of a write that is done: it found no reader, and the thread owes itself a SIGPIPE.
 const sigpipe = ^uint64(0)
 
-// runRecord runs the operation of t's record until it is done or t has blocked and another thread is current.
+// runRecord runs the operation of t's record once.
 //
 //go:nosplit
-func runRecord(p *PerCPU, t *Thread) {
-	if retry(p, t) {
-		if t.Wait.Aux == sigpipe {
-			t.Wait.Aux = 0
-			note(p, t, abi.NoteSIGPIPE, 0)
-		}
-		return
+func runRecord(p *PerCPU, t *Thread) { ran(p, t, retry(p, t)) }
+
+// ran leaves what follows from the first try of t's record to be done when the call's code has returned: t sleeps, or gets
+// its SIGPIPE.
+//
+//go:nosplit
+func ran(p *PerCPU, t *Thread, done bool) {
+	if !done {
+		p.Due = dueSleep
+	} else if t.Wait.Aux == sigpipe {
+		p.Due = dueSIGPIPE
 	}
-	p.SaveFPU(t)
-	if block(p, t) && resumeRecord(p, t) {
-		p.LoadFPU(t)
-		return
-	}
-	schedule(p)
 }
 
 // retry continues the operation of t's record. It reports true when the call is done: RAX is set, the record and its
@@ -95,6 +90,9 @@ func retry(p *PerCPU, t *Thread) bool {
 		return futexRetry(p, t)
 	}
 	f := fileAt(p.VM, w.File)
+	if w.Kind == abi.WaitRead || w.Kind == abi.WaitWrite {
+		return pipeRetry(p, t, f)
+	}
 	done := false
 	if w.Kind == abi.WaitLinkRead || w.Kind == abi.WaitLinkWrite {
 		for again := true; again; {
@@ -106,10 +104,6 @@ func retry(p *PerCPU, t *Thread) bool {
 			}
 			again = linkPush(p, t, f, done)
 		}
-	} else if w.Kind == abi.WaitRead {
-		done = pipeRead(p, t, f)
-	} else if w.Kind == abi.WaitWrite {
-		done = pipeWrite(p, t, f)
 	} else if w.Kind == abi.WaitEventRead {
 		done = eventRead(p, t, f)
 	} else if w.Kind == abi.WaitEventWrite {
@@ -122,6 +116,23 @@ func retry(p *PerCPU, t *Thread) bool {
 	}
 	if done {
 		w.Kind = abi.WaitNone
+		putFile(p, t, f)
+	}
+	return done
+}
+
+// pipeRetry is retry for a record of f, a pipe.
+//
+//go:nosplit
+func pipeRetry(p *PerCPU, t *Thread, f *File) bool {
+	done := false
+	if t.Wait.Kind == abi.WaitRead {
+		done = pipeRead(p, t, f)
+	} else {
+		done = pipeWrite(p, t, f)
+	}
+	if done {
+		t.Wait.Kind = abi.WaitNone
 		putFile(p, t, f)
 	}
 	return done
@@ -168,7 +179,12 @@ func pipeRead(p *PerCPU, t *Thread, f *File) bool {
 	for {
 		span, st := pipe.BeginRead(w.Len-w.Done, p.Pause)
 		if st == pipes.OK {
-			n := copyRing(p, t, load(&pipe.Data), span, false)
+			n := uint64(0)
+			if t.Vec.N|span.N2 == 0 {
+				n = span.N1 - p.Copy(at(w.Addr+w.Done), at(load(&pipe.Data)+span.Off), span.N1)
+			} else {
+				n = copyRing(p, t, load(&pipe.Data), span, false)
+			}
 			if n < span.N1+span.N2 {
 				// The page that the fault is in stays in the pipe, as in copy_page_to_iter's caller.
 				n -= min(n, (span.Off+n)&abi.PageMask)
@@ -182,7 +198,9 @@ func pipeRead(p *PerCPU, t *Thread, f *File) bool {
 			}
 			wake := pipe.EndRead(n)
 			w.Done += n
-			obey(p, t, f, wake)
+			if !wake.Nobody() {
+				obey(p, t, f, wake)
+			}
 			if wake.Flags&pipes.More != 0 && w.Done < w.Len {
 				continue
 			}
@@ -215,7 +233,12 @@ func pipeWrite(p *PerCPU, t *Thread, f *File) bool {
 	for {
 		span, st := pipe.BeginWrite(w.Len-w.Done, mode, p.Pause)
 		if st == pipes.OK {
-			n := copyRing(p, t, load(&pipe.Data), span, true)
+			n := uint64(0)
+			if t.Vec.N|span.N2 == 0 {
+				n = span.N1 - p.Copy(at(load(&pipe.Data)+span.Off), at(w.Addr+w.Done), span.N1)
+			} else {
+				n = copyRing(p, t, load(&pipe.Data), span, true)
+			}
 			whole := n == span.N1+span.N2
 			if !whole {
 				// pipe_write publishes whole pages, and a record or packet as one piece.
@@ -224,7 +247,14 @@ func pipeWrite(p *PerCPU, t *Thread, f *File) bool {
 					n = 0
 				}
 			}
-			obey(p, t, f, pipe.EndWrite(n, mode))
+			told := pipe.EndWrite(n, mode)
+			if told.Reader >= 0 { // as obey does, without the detour
+				wake(p, uint64(told.Reader))
+				told.Reader = -1
+			}
+			if !told.Nobody() {
+				obey(p, t, f, told)
+			}
 			w.Done += n
 			if !whole && !resolveCopy(p, t) {
 				return finish(t, abi.EFAULT)

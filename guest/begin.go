@@ -17,6 +17,7 @@ func onStart(p *PerCPU, _ *Thread) {
 		c.Args[0] = selfTest(p)
 		hypercall(p, nil, abi.KindNote, abi.NoteStarted)
 	}
+	p.TSC = p.RDTSC()
 	schedule(p)
 	leave(p)
 }

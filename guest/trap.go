@@ -15,7 +15,8 @@ const (
 	flagsForced = abi.FlagsForced
 	userCS      = abi.UserCS
 	userDS      = abi.UserDS
-	smallSize   = 92 // bytes of smallMovs: a fault anywhere in it is one of its copy
+	numSyscalls = abi.NumSyscalls
+	smallSize   = 93 // bytes of smallMovs: a fault anywhere in it is one of its copy
 )
 
 // onSyscall is called by sysEntry with the thread's registers in its slot.
@@ -24,19 +25,57 @@ const (
 func onSyscall(p *PerCPU, t *Thread) {
 	nr := t.RAX
 	if nr < abi.NumSyscalls {
-		code := (*uint64)(at(p.VM.Fast + nr*8))
-		if *code != 0 {
+		how := uint64(p.Serve[nr])
+		done := false
+		if how >= ServeCode {
 			// A func value is a pointer to a word that holds a code address.
-			f := *(*func(*PerCPU, *Thread) bool)(unsafe.Pointer(&code))
-			if f(p, t) {
-				p.Stats.Fast[nr&(abi.NumSyscalls-1)]++
-				leave(p)
-				return
+			code := &p.Calls[how&(maxCalls-1)]
+			done = (*(*func(*PerCPU, *Thread) bool)(unsafe.Pointer(&code)))(p, t)
+		} else if how != 0 {
+			t.RAX = load((*uint64)(unsafe.Add(unsafe.Pointer(t), how*8)))
+			done = true
+		}
+		if done {
+			p.Stats.Fast[min(how, uint64(len(p.Stats.Fast)-1))]++
+			if p.Due != 0 {
+				due(p, t)
 			}
+			if !free(p) {
+				leave(p)
+			}
+			return
 		}
 	}
 	forward(p, t, abi.KindSyscall, nr)
 	leave(p)
+}
+
+// What the code of a system call leaves to be done when it has returned, in PerCPU.Due: the stack is flat then.
+const (
+	dueSleep    = iota + 1 // t is in the wait sets of its record
+	dueSchedule            // t is ready, and saved
+	dueSIGPIPE             // t wrote to a pipe that nobody reads
+)
+
+// due does what PerCPU.Due says. After it the running thread may be another one.
+//
+//go:nosplit
+func due(p *PerCPU, t *Thread) {
+	what := p.Due
+	p.Due = 0
+	if what == dueSIGPIPE {
+		t.Wait.Aux = 0
+		note(p, t, abi.NoteSIGPIPE, 0)
+		return
+	}
+	if what == dueSleep {
+		p.SaveFPU(t)
+		if block(p, t) && resumeRecord(p, t) {
+			p.LoadFPU(t)
+			return
+		}
+	}
+	schedule(p)
 }
 
 // onTrap is called by the gates for exceptions in ring 3 and for the kick vector.
@@ -47,6 +86,7 @@ func onTrap(p *PerCPU, t *Thread) {
 		p.Stats.Ticks++
 		if anyReady(p) {
 			yield(p, t)
+			schedule(p)
 		}
 		leave(p)
 		return
@@ -57,6 +97,14 @@ func onTrap(p *PerCPU, t *Thread) {
 		forward(p, t, abi.KindFault, 0)
 	}
 	leave(p)
+}
+
+// free reports that nothing keeps the running thread from ring 3: what leave looks at.
+//
+//go:nosplit
+func free(p *PerCPU) bool {
+	t := cur(p)
+	return load(&p.FlushReq) == p.FlushAck && load(&t.Attn)|t.Iret|p.LateKick == 0
 }
 
 // leave runs before every return to ring 3: translations that lost rights are flushed, threads that the host wants to
@@ -102,71 +150,4 @@ func flush(p *PerCPU) {
 		p.SetCR3(p.CR3)
 		store(&p.FlushAck, req)
 	}
-}
-
-// hypercall fills the common words of the request, rings the doorbell and answers a shootdown that came meanwhile: no
-// user memory is touched between an exit and that.
-//
-//go:nosplit
-func hypercall(p *PerCPU, t *Thread, kind, nr uint64) {
-	c := p.Call
-	c.Version, c.Kind, c.NR = abi.Version, kind, nr
-	if t != nil {
-		c.Thread, c.RIP = t.Index, t.RIP
-	}
-	p.Out(abi.PortCall)
-	flush(p)
-	if p.Deferred != 0 {
-		dropFrame(p, p.Deferred)
-		p.Deferred = 0
-	}
-}
-
-// forward hands t to the shim: a system call, a fault or a note. On return p.Cur is a thread that may run: t, or
-// another one if the shim blocked or ended t.
-//
-//go:nosplit
-func forward(p *PerCPU, t *Thread, kind, nr uint64) {
-	c := p.Call
-	if kind == abi.KindSyscall {
-		c.Args[0], c.Args[1], c.Args[2] = t.RDI, t.RSI, t.RDX
-		c.Args[3], c.Args[4], c.Args[5] = t.R10, t.R8, t.R9
-	}
-	p.SaveFPU(t)
-	charge(p, t)
-	hypercall(p, t, kind, nr)
-	flags := c.Flags
-	if c.Action == abi.ActReturn {
-		if flags&abi.FlagSpace != 0 {
-			setSpace(p, t.Space)
-		} else if flags&abi.FlagFlush != 0 {
-			p.SetCR3(p.CR3)
-		}
-		if flags&abi.FlagFPU != 0 {
-			p.LoadFPU(t)
-		}
-		if flags&abi.FlagIret != 0 {
-			t.Iret = 1
-		}
-		return
-	}
-	if c.Action == abi.ActExit {
-		exit(p, t)
-	} else if block(p, t) {
-		// Woken on the way: t goes on, with whatever the shim left in its slot.
-		if resumeRecord(p, t) {
-			setSpace(p, t.Space)
-			p.LoadFPU(t)
-			return
-		}
-	}
-	schedule(p)
-}
-
-// note is forward for a KindNote with one argument.
-//
-//go:nosplit
-func note(p *PerCPU, t *Thread, nr, arg uint64) {
-	p.Call.Args[0] = arg
-	forward(p, t, abi.KindNote, nr)
 }

@@ -1,0 +1,76 @@
+package guest
+
+import (
+	"math/bits"
+
+	"culvert/shim/abi"
+)
+
+// PickIdle wins an idle vCPU of the mask allowed, to run what was just made ready. It returns the vCPU if its host
+// thread sleeps and must be kicked, else -1: none is idle, or the one that was won still spins and sees its idle bit go.
+//
+//go:nosplit
+func PickIdle(vm *VM, allowed uint64) int {
+	for {
+		idle := load(&vm.Idle) & allowed
+		if idle == 0 {
+			return -1
+		}
+		bit := idle & -idle
+		if and(&vm.Idle, ^bit)&bit == 0 {
+			continue
+		}
+		if load(&vm.Sleep)&bit == 0 {
+			return -1
+		}
+		return log2(bit)
+	}
+}
+
+// log2 returns the number of the lowest bit that is set.
+//
+//go:nosplit
+func log2(bit uint64) int { return bits.TrailingZeros64(bit) }
+
+// kickIdle lets an idle vCPU run a ready thread.
+//
+//go:nosplit
+func kickIdle(p *PerCPU) {
+	if load(&p.VM.Idle) == 0 {
+		return
+	}
+	if v := PickIdle(p.VM, wanted(p)); v >= 0 {
+		p.Out(abi.PortKick + uint64(v))
+	}
+}
+
+// wanted is the mask of vCPUs on which some ready thread may run.
+//
+//go:nosplit
+func wanted(p *PerCPU) uint64 {
+	vm, mask := p.VM, uint64(0)
+	for w := uint64(0); w < vm.ReadyWords; w++ {
+		for ready := load(&vm.Ready[w&(abi.MaxThreads/64-1)]); ready != 0; ready &= ready - 1 {
+			mask |= load(&thread(vm, w<<6+uint64(log2(ready))).Affinity)
+		}
+	}
+	return mask
+}
+
+// idle waits for a ready thread. The bit first, then another look, then the exit: a waker that set a ready bit before
+// the bit was visible is found by the look, one after it sees the bit. On return the host has seen the idle bit go.
+//
+//go:nosplit
+func idle(p *PerCPU) {
+	vm := p.VM
+	me := uint64(1) << (p.ID & 63)
+	p.LateKick = 0
+	or(&vm.Idle, me)
+	if wanted(p)&me != 0 {
+		and(&vm.Idle, ^me)
+		return
+	}
+	hypercall(p, nil, abi.KindIdle, 0)
+	and(&vm.Idle, ^me)
+	p.TSC = p.RDTSC()
+}
