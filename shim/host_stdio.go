@@ -65,8 +65,6 @@ func (h *hostFile) name(n int) vfs.Path {
 	return h.k.anonPlace(kind, h.inode)
 }
 
-func (h *hostFile) place() vfs.Path { return h.path }
-
 // reopen opens the same host file again: opening /dev/stdin of a pipe gives the same pipe. Access that the host's
 // descriptor lacks is refused.
 func (h *hostFile) reopen(_ *Thread, r *openRequest) (fileImpl, error) {
