@@ -295,7 +295,7 @@ func TestSimultaneousRuns(t *testing.T) {
 // TestClientKilled: without its client a run in a kept machine ends.
 func TestClientKilled(t *testing.T) {
 	dir := t.TempDir()
-	cmd, _ := start(t, "--keep", "--share", dir, "--", "sh", "-c", "echo ready; while :; do echo x >>"+dir+"/f; sleep 0.05; done")
+	cmd, _ := start(t, "--keep", "--share", dir, "--", "sh", "-c", "echo x >"+dir+"/f; echo ready; while :; do echo x >>"+dir+"/f; sleep 0.05; done")
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
