@@ -67,7 +67,7 @@ func poll(p *PerCPU, t *Thread, deadline, left uint64) bool {
 				return false
 			}
 			index = f.Index
-			if load(&f.Kind) >= abi.FileEpoll || load(&f.Mode) == 0 {
+			if !pollable(f) {
 				w.Poll[i], w.Len = index, i+1
 				pollDrop(p, t)
 				return false
@@ -127,6 +127,16 @@ func pollScan(p *PerCPU, w *Wait) (n uint64) {
 	return n
 }
 
+// pollable says whether ring 0 knows the readiness of a file, and where its pollers wait.
+//
+//go:nosplit
+func pollable(f *File) bool {
+	kind := load(&f.Kind)
+	return (kind == abi.FilePipe || kind == abi.FileEventFD) && load(&f.Mode) != 0
+}
+
+// fileReadiness is the readiness of a file that is pollable.
+//
 //go:nosplit
 func fileReadiness(f *File) uint64 {
 	if load(&f.Kind) == abi.FilePipe {

@@ -33,7 +33,7 @@ func readinessNow(p *PerCPU, t *Thread, fd uint64) (ready uint64, known bool) {
 	if f == nil {
 		return 0, false
 	}
-	if load(&f.Kind) != abi.FileEpoll && load(&f.Mode) != 0 {
+	if pollable(f) {
 		ready, known = fileReadiness(f), true
 	}
 	putFile(p, t, f)
