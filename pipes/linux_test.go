@@ -151,8 +151,14 @@ func (p *twin) closeEnd(t *rapid.T, fd *int, closed func() Wake) {
 // poll returns a descriptor's bits.
 func pollBits(t *rapid.T, fd int) uint64 {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM | unix.POLLPRI}}
-	if _, err := unix.Poll(fds, 0); err != nil {
-		t.Fatal(err)
+	for {
+		_, err := unix.Poll(fds, 0)
+		if err == nil {
+			break
+		}
+		if err != unix.EINTR { // a signal of the Go runtime
+			t.Fatal(err)
+		}
 	}
 	return uint64(fds[0].Revents)
 }
