@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 
 	"culvert/shim"
@@ -23,9 +24,16 @@ type session struct {
 	kernel *shim.Kernel
 }
 
+// spareProcs are the processors of Go's scheduler beside one for each vCPU: for a blocked call, and for the runtime's own
+// work.
+const spareProcs = 2
+
 // create makes the machine, and the file tree meanwhile: neither needs the other, and the tree waits for the host's file
 // system.
 func (o *options) create(links links) (*session, error) {
+	// A vCPU's thread keeps its P of Go's scheduler while it is in the guest, until the runtime's monitor takes it away,
+	// which may be 10 ms later. Blocked calls are goroutines, which have to run meanwhile.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), o.cpus+spareProcs))
 	quota := memfs.NewQuota(o.mem/quotaOfMem, maxInodes)
 	_, show := o.program()
 	var root *rootfs.Root
