@@ -177,11 +177,21 @@ func (e *hostPipe) rest(ready func() bool, watchHost bool) bool {
 }
 
 // await waits until the host is ready; false if the VM has ended and nobody waits for its output.
+//
+// It looks before it sleeps: the bell that told of the end may have woken the pump out of another sleep.
 func (e *hostPipe) await(events int16) bool {
+	if e.over() {
+		return false
+	}
 	e.sleep(events, true)
+	return !e.over()
+}
+
+// over says that the VM has ended and nobody waits for what the pump still has.
+func (e *hostPipe) over() bool {
 	e.k.mu.Lock()
 	defer e.k.mu.Unlock()
-	return !e.ending.Load() || e.out && !e.k.hasty
+	return e.ending.Load() && (!e.out || e.k.hasty)
 }
 
 // sleep waits for the bell, and for events on the host's descriptor.
