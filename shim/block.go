@@ -180,7 +180,8 @@ type pendingCall struct {
 	node          *list.Element // in queue
 	interruptible bool
 	try           func() (uint64, error)
-	due           bool // somebody is on the way to look
+	slow          func(*Waiter) (uint64, error) // nil, or what completes the call in a goroutine if it is interrupted
+	due           bool                          // somebody is on the way to look
 }
 
 // Await is Block for a call that waits for one queue and is done as soon as it finds what it looks for: try is asked,
@@ -193,6 +194,16 @@ func (t *Thread) Await(queue *Queue, interruptible bool, try func() (uint64, err
 		return 0, ERESTARTSYS
 	}
 	t.blockOn = &pendingCall{queue: queue, interruptible: interruptible, try: try}
+	return 0, errBlock
+}
+
+// AwaitOr is an interruptible Await whose end by a signal or a death takes more than an answer: slow, as Block has it, is
+// then run in a goroutine. It finds the call as it was before and does all that is left.
+func (t *Thread) AwaitOr(queue *Queue, try func() (uint64, error), slow func(w *Waiter) (uint64, error)) (uint64, error) {
+	if t.signalPending() {
+		return t.Block(slow)
+	}
+	t.blockOn = &pendingCall{queue: queue, interruptible: true, try: try, slow: slow}
 	return 0, errBlock
 }
 
@@ -243,6 +254,11 @@ func (w *Waiter) look() {
 	ret, err := w.call.try()
 	if err == errWait {
 		if err = w.interrupted(w.call.interruptible); err == nil {
+			return
+		}
+		if w.call.slow != nil {
+			w.call.queue.nodes.Remove(w.call.node)
+			w.t.startBlock(w.call.slow)
 			return
 		}
 	}

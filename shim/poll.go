@@ -69,15 +69,19 @@ func (s *pollSet) wait(deadline time.Time, dontWait bool, finish func(n int, err
 			f.hold()
 		}
 	}
-	return s.t.Block(func(w *Waiter) (uint64, error) {
-		defer func() { k.pollItems -= len(s.items) }()
-		var woken Queue
-		defer s.watch(&woken)()
+	woken := new(Queue)
+	cancel := s.watch(woken)
+	done := func() {
+		cancel()
+		k.pollItems -= len(s.items)
+	}
+	slow := func(w *Waiter) (uint64, error) {
+		defer done()
 		for {
 			if n := s.scan(); n > 0 {
 				return finish(n, nil)
 			}
-			switch err := w.Sleep(deadline, &woken); err {
+			switch err := w.Sleep(deadline, woken); err {
 			case nil:
 			case errTimeout:
 				return finish(0, nil)
@@ -87,7 +91,18 @@ func (s *pollSet) wait(deadline time.Time, dontWait bool, finish func(n int, err
 				return 0, err
 			}
 		}
-	})
+	}
+	if !deadline.IsZero() {
+		return s.t.Block(slow)
+	}
+	return s.t.AwaitOr(woken, func() (uint64, error) {
+		n := s.scan()
+		if n == 0 {
+			return 0, errWait
+		}
+		defer done()
+		return finish(n, nil)
+	}, slow)
 }
 
 // watch has woken woken by every file of the set, and returns what ends that and drops the files.

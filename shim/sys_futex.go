@@ -152,6 +152,15 @@ func (t *Thread) futexBlock(c futexCall, f *futexWaiter, end func(w *Waiter, err
 	if err != nil && err != errBusy {
 		return 0, err
 	}
+	if err == nil && f.pi == nil && c.deadline.IsZero() {
+		return t.AwaitOr(&f.queue, func() (uint64, error) {
+			if t.k.futexes.Queued(uint64(t.index)) {
+				return 0, errWait
+			}
+			t.futexLeft(f)
+			return end(nil, nil)
+		}, func(w *Waiter) (uint64, error) { return end(w, t.futexSleep(w, f, c.deadline)) })
+	}
 	return t.Block(func(w *Waiter) (uint64, error) {
 		for err == errBusy {
 			w.Unlocked(nil, func() { time.Sleep(busyPause) })
@@ -206,10 +215,7 @@ func (t *Thread) futexAdd(f *futexWaiter, c *futexCall) error {
 // futexSleep waits until the thread, which is queued, is woken.
 func (t *Thread) futexSleep(w *Waiter, f *futexWaiter, deadline time.Time) error {
 	ft, slot := &t.k.futexes, uint64(t.index)
-	defer func() {
-		delete(ft.waiters, slot)
-		ft.drop(f.object)
-	}()
+	defer t.futexLeft(f)
 	for ft.Queued(slot) {
 		err := w.Sleep(deadline, &f.queue)
 		if err == nil {
@@ -226,6 +232,13 @@ func (t *Thread) futexSleep(w *Waiter, f *futexWaiter, deadline time.Time) error
 		return err
 	}
 	return nil
+}
+
+// futexLeft ends what the shim keeps of a thread that was queued.
+func (t *Thread) futexLeft(f *futexWaiter) {
+	ft := &t.k.futexes
+	delete(ft.waiters, uint64(t.index))
+	ft.drop(f.object)
 }
 
 // futexWake is futex_wake. As in Linux, a count of 0 or less wakes one.
