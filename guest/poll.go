@@ -49,7 +49,7 @@ func sysPpoll(p *PerCPU, t *Thread) bool {
 //go:nosplit
 func poll(p *PerCPU, t *Thread, deadline, left uint64) bool {
 	addr, n := t.RDI, t.RSI
-	if n-1 >= PollFiles || addr >= uint64(abi.UserEnd)-8*PollFiles {
+	if n-1 >= PollFiles || n > load(&t.MaxPoll) || addr >= uint64(abi.UserEnd)-8*PollFiles {
 		return false
 	}
 	if p.Copy(unsafe.Pointer(&p.PollFDs), at(addr), n*8) != 0 {

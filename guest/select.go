@@ -46,7 +46,7 @@ func readinessNow(p *PerCPU, t *Thread, fd uint64) (ready uint64, known bool) {
 //go:nosplit
 func pollMany(p *PerCPU, t *Thread, dontWait bool) bool {
 	addr, left := t.RDI, t.RSI
-	if left-1 >= manyFiles || addr >= uint64(abi.UserEnd)-8*manyFiles {
+	if left-1 >= manyFiles || left > load(&t.MaxPoll) || addr >= uint64(abi.UserEnd)-8*manyFiles {
 		return false
 	}
 	found := uint64(0)

@@ -241,6 +241,8 @@ type ThreadHead struct {
 
 	TID, TGID, PPID      uint64
 	UID, EUID, GID, EGID uint64
+	// MaxPoll is RLIMIT_NOFILE: a poll of more entries is EINVAL, which the shim answers. Host writes.
+	MaxPoll uint64
 	// Affinity has a bit per vCPU on which the thread may run.
 	Affinity uint64
 	// TSCIn is the TSC when the thread was put on its vCPU; TSCRun the ticks it ran before that.

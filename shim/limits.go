@@ -68,8 +68,13 @@ func (t *Thread) changeLimit(p *Process, i int, cur, max uint64) error {
 		return unix.EPERM
 	}
 	l.cur, l.max = cur, max
-	if i == unix.RLIMIT_CPU {
+	switch i {
+	case unix.RLIMIT_CPU:
 		p.timers.armLimit()
+	case unix.RLIMIT_NOFILE:
+		for _, t := range p.threads {
+			t.publishLimit()
+		}
 	}
 	if p.mm != nil {
 		p.mm.SetLimits(p.memoryLimits())

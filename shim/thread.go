@@ -141,12 +141,16 @@ func (t *Thread) discard() {
 	t.dropSpace()
 }
 
-// publishIDs writes what ring 0 answers getuid and the like from.
+// publishIDs writes what ring 0 answers getuid and the like from, and the limit that it keeps.
 func (t *Thread) publishIDs() {
+	t.publishLimit()
 	c := t.cred
 	t.slot.UID, t.slot.EUID = uint64(c.UID), uint64(c.EUID)
 	t.slot.GID, t.slot.EGID = uint64(c.GID), uint64(c.EGID)
 }
+
+// publishLimit writes the limit that ring 0 keeps: how many files a poll may ask.
+func (t *Thread) publishLimit() { atomic.StoreUint64(&t.slot.MaxPoll, t.fdLimit()) }
 
 // run makes the thread ready for the first time.
 func (t *Thread) run() {
