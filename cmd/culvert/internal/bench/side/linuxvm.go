@@ -174,14 +174,15 @@ func (l *LinuxVM) boot() (*agent, error) {
 		return nil, fmt.Errorf("socketpair: %w", err)
 	}
 	ours, theirs := os.NewFile(uintptr(port[0]), "port"), os.NewFile(uintptr(port[1]), "port of QEMU")
-	defer theirs.Close()
 	cmd := l.command("stdio", fmt.Sprintf("rdinit=/%s -- %s %s %s", guestInit, workload.Word, workload.Agent, workload.Guest), initrd,
 		"-global", "virtio-mmio.force-legacy=false", "-chardev", "socket,id=port,fd=4",
 		"-device", "virtio-serial-device,max_ports=2", "-device", "virtserialport,chardev=port,name=bench")
 	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
 	said := &Tail{}
 	cmd.Stdout, cmd.Stderr = said, said
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	theirs.Close() // or the end of QEMU would not be the end of the port
+	if err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("start QEMU: %w", err)
 	}

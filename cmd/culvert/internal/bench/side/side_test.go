@@ -3,6 +3,7 @@ package side
 import (
 	"bufio"
 	"bytes"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -300,6 +301,16 @@ func TestInitramfs(t *testing.T) {
 	}
 }
 
+// static reports whether a program runs without a dynamic loader.
+func static(t *testing.T, program string) bool {
+	f, err := elf.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
+}
+
 // A Linux guest boots, does batches and what crosses its boundary, and starts a program alone. Here QEMU emulates the
 // processor, so that the test needs no KVM.
 func TestLinuxVM(t *testing.T) {
@@ -310,6 +321,9 @@ func TestLinuxVM(t *testing.T) {
 		t.Skip(err)
 	} else if found, _ := filepath.Glob(filepath.Join(cache, "culvert", "kernel-*")); len(found) == 0 {
 		t.Skip("no kernel has been downloaded yet")
+	}
+	if !static(t, self(t)) {
+		t.Skip("the guest has no dynamic loader for this test's binary: CGO_ENABLED=0 makes one without")
 	}
 	l, err := NewLinuxVM(self(t), 1, os.Stderr)
 	if err != nil {
