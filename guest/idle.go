@@ -58,7 +58,8 @@ func wanted(p *PerCPU) uint64 {
 }
 
 // idle waits for a ready thread. The bit first, then another look, then the exit: a waker that set a ready bit before
-// the bit was visible is found by the look, one after it sees the bit. On return the host has seen the idle bit go.
+// the bit was visible is found by the look, one after it sees the bit. A ready thread that may not run here is the reason
+// for a late kick that nobody else sends. On return the host has seen the idle bit go.
 //
 //go:nosplit
 func idle(p *PerCPU) {
@@ -66,9 +67,13 @@ func idle(p *PerCPU) {
 	me := uint64(1) << (p.ID & 63)
 	p.LateKick = 0
 	or(&vm.Idle, me)
-	if wanted(p)&me != 0 {
+	allowed := wanted(p)
+	if allowed&me != 0 {
 		and(&vm.Idle, ^me)
 		return
+	}
+	if v := PickIdle(vm, allowed); v >= 0 {
+		p.Out(abi.PortKick + uint64(v))
 	}
 	hypercall(p, nil, abi.KindIdle, 0)
 	and(&vm.Idle, ^me)

@@ -27,3 +27,9 @@ func TestKVMWakes(t *testing.T) {
 		}
 	}
 }
+
+// TestKVMWakesBound: a thread that only another vCPU may run is not left to wait when its waker's vCPU falls idle.
+func TestKVMWakesBound(t *testing.T) {
+	needKVM(t)
+	sameAsLinux(t, "bound.c")
+}
