@@ -196,8 +196,11 @@ func (t *Thread) takeSignal(want sig.Set) (sig.Info, bool) {
 		before := q.Len()
 		if i, ok := q.Pop(want); ok {
 			t.k.queuedSignals += q.Len() - before
-			if i.Code == sig.SI_TIMER {
+			switch {
+			case i.Code == sig.SI_TIMER:
 				t.p.timers.taken(&i)
+			case i.Signo == sig.SIGALRM && q == &t.p.pending:
+				t.p.timers.real.rearm()
 			}
 			return i, true
 		}

@@ -453,6 +453,30 @@ func TestTimers(t *testing.T) {
 	x.wantCall(100, unix.SYS_ALARM, 0)
 }
 
+// A periodic timer of a signal that nobody takes rests, however short its period: it must not keep the host busy.
+func TestTimerRests(t *testing.T) {
+	w, x := newWorld(t)
+	set := x.poke(0x100, uint64(sig.Of(sig.SIGALRM)))
+	x.wantCall(0, unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, set, 0, 8)
+	x.wantCall(0, unix.SYS_SETITIMER, 0, x.poke(0x140, 0, 1, 0, 1), 0)
+	th := x.thread()
+	rests := func() bool {
+		w.k.mu.Lock()
+		defer w.k.mu.Unlock()
+		return th.p.timers.real.host == nil && th.p.pending.Set().Has(sig.SIGALRM)
+	}
+	for range 3 {
+		for end := time.Now().Add(5 * time.Second); !rests(); {
+			if time.Now().After(end) {
+				t.Fatal("the timer goes on although its signal is pending")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		// Taking the signal lets it go on.
+		x.wantCall(sig.SIGALRM, unix.SYS_RT_SIGTIMEDWAIT, set, 0, 0, 8)
+	}
+}
+
 func TestPosixTimer(t *testing.T) {
 	w, x := newWorld(t)
 	const rt = 36

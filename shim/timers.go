@@ -26,8 +26,12 @@ func timerCalls() []Syscall {
 // maxTimers bounds a process's POSIX timers.
 const maxTimers = 1024
 
-// cpuTimerStep is how often a timer on CPU time is looked at.
-const cpuTimerStep = 10 * time.Millisecond
+// A timer on CPU time is looked at every cpuTimerStep, more often when it is due soon, and never more often than every
+// timerTick, which is Linux's tick with CONFIG_HZ=250: its own CPU timers expire at ticks only.
+const (
+	cpuTimerStep = 10 * time.Millisecond
+	timerTick    = 4 * time.Millisecond
+)
 
 // timer is a clock that a process asked to be told of. Kernel.mu guards it; the host timer's function takes that lock.
 type timer struct {
@@ -36,7 +40,7 @@ type timer struct {
 	cpu      bool                 // it runs only while the program does
 	when     time.Duration        // of the next expiry, on the clock; 0 is disarmed
 	interval time.Duration
-	fire     func(n int64) // n expiries, at least one
+	fire     func(n int64) (again bool) // n expiries, at least one; without again the timer rests until rearm
 	host     *time.Timer
 	gen      int // of the last arm: a host timer that fires late is told apart
 }
@@ -51,12 +55,16 @@ func (m *timer) arm(when, interval time.Duration) {
 	m.schedule()
 }
 
-// left is the time to the next expiry; at least 1 ns while the timer is armed.
+// left is the time to the next expiry, also of a timer that rests; at least 1 ns while the timer is armed.
 func (m *timer) left() time.Duration {
 	if m.when == 0 {
 		return 0
 	}
-	return max(m.when-m.now(), 1)
+	left := m.when - m.now()
+	if left < 0 && m.interval > 0 {
+		left = m.interval + left%m.interval
+	}
+	return max(left, 1)
 }
 
 // schedule sets the host's timer.
@@ -69,9 +77,9 @@ func (m *timer) schedule() {
 	if m.when == 0 || m.k.ended {
 		return
 	}
-	wait := m.left()
+	wait := max(m.when-m.now(), 1)
 	if m.cpu {
-		wait = min(wait/time.Duration(m.k.cfg.NumCPUs), cpuTimerStep)
+		wait = max(timerTick, min(wait/time.Duration(m.k.cfg.NumCPUs), cpuTimerStep))
 	}
 	gen := m.gen
 	m.host = time.AfterFunc(wait, func() {
@@ -84,7 +92,8 @@ func (m *timer) schedule() {
 	})
 }
 
-// check fires the timer if it is due.
+// check fires the timer if it is due. A periodic timer whose expiries nobody takes must not keep the host busy, however short
+// its period: it rests until the signal is taken, and one that goes on although its signal is ignored does so at ticks.
 func (m *timer) check() {
 	now := m.now()
 	if now < m.when {
@@ -97,8 +106,24 @@ func (m *timer) check() {
 	} else {
 		n = m.forward(now)
 	}
+	m.host = nil
+	gen := m.gen
+	if m.fire(n) && m.gen == gen {
+		if m.when != 0 && !m.cpu {
+			m.forward(now + timerTick)
+		}
+		m.schedule()
+	}
+}
+
+// rearm lets a periodic timer that rests go on, and returns the expiries that came meanwhile.
+func (m *timer) rearm() int64 {
+	if m.host != nil {
+		return 0
+	}
+	n := m.forward(m.now())
 	m.schedule()
-	m.fire(n)
+	return n
 }
 
 // forward moves the next expiry of a periodic timer past now and returns how many came until then (hrtimer_forward).
@@ -142,13 +167,17 @@ type processTimers struct {
 // init prepares the interval timers.
 func (pt *processTimers) init(p *Process) {
 	pt.p = p
-	signal := func(n int) func(int64) {
-		return func(int64) { p.k.send(p, nil, sig.Kernel(n)) }
+	signal := func(n int, again bool) func(int64) bool {
+		return func(int64) bool {
+			p.k.send(p, nil, sig.Kernel(n))
+			return again
+		}
 	}
-	pt.real = timer{k: p.k, now: p.k.monotonic, fire: signal(sig.SIGALRM)}
-	pt.virt = timer{k: p.k, now: p.userTime, cpu: true, fire: signal(sig.SIGVTALRM)}
-	pt.prof = timer{k: p.k, now: p.cpuTime, cpu: true, fire: signal(sig.SIGPROF)}
-	pt.limit = timer{k: p.k, now: p.cpuTime, cpu: true, fire: func(int64) { pt.overLimit() }}
+	// it_real_fn: HRTIMER_NORESTART. dequeue_signal restarts it.
+	pt.real = timer{k: p.k, now: p.k.monotonic, fire: signal(sig.SIGALRM, false)}
+	pt.virt = timer{k: p.k, now: p.userTime, cpu: true, fire: signal(sig.SIGVTALRM, true)}
+	pt.prof = timer{k: p.k, now: p.cpuTime, cpu: true, fire: signal(sig.SIGPROF, true)}
+	pt.limit = timer{k: p.k, now: p.cpuTime, cpu: true, fire: func(int64) bool { pt.overLimit(); return false }}
 	pt.armLimit()
 }
 
@@ -214,16 +243,17 @@ func (p *Process) queues() []*sig.Queue {
 	return qs
 }
 
-// expire sends the timer's signal, or counts an overrun while it is still pending.
-func (m *posixTimer) expire(p *Process, n int64) {
+// expire sends the timer's signal, or counts an overrun while one from before timer_settime(2) is still pending. The timer
+// goes on by itself only where no signal is queued (posix_timer_fn).
+func (m *posixTimer) expire(p *Process, n int64) (again bool) {
 	switch {
 	case m.silent:
-		return
+		return false // timer_gettime(2) reckons the rest
 	case m.queued:
 		m.overrun += n
-		return
+		return false
 	case m.thread != nil && m.thread.exited:
-		return
+		return false
 	}
 	m.overrun = n - 1
 	p.k.send(p, m.thread, sig.Timer(m.signo, m.id, 0, m.value))
@@ -231,6 +261,7 @@ func (m *posixTimer) expire(p *Process, n int64) {
 	for _, q := range p.queues() {
 		m.queued = m.queued || q.HasTimer(m.id)
 	}
+	return !m.queued
 }
 
 // taken notes that a timer's signal is being delivered, and completes its siginfo.
@@ -240,11 +271,7 @@ func (pt *processTimers) taken(i *sig.Info) {
 		return
 	}
 	m.queued = false
-	// Those that the host's timer has not come to count.
-	if n := m.forward(m.now()); n > 0 {
-		m.overrun += n
-		m.schedule()
-	}
+	m.overrun += m.rearm()
 	m.reported = int32(min(m.overrun, 1<<31-1))
 	i.SetOverrun(m.reported)
 }
@@ -396,7 +423,7 @@ func sysTimerCreate(t *Thread, a Args) (uint64, error) {
 		}
 	}
 	p := t.p
-	m.fire = func(n int64) { m.expire(p, n) }
+	m.fire = func(n int64) bool { return m.expire(p, n) }
 	if err := t.writeU32(a[2], uint32(m.id)); err != nil {
 		return 0, err
 	}
