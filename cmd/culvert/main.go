@@ -42,10 +42,10 @@ func subcommands() []subcommand {
 			}},
 		{"bench", "measure a VM, and bare Linux beside it", bench.Command},
 		{"doctor", "say what this machine offers and what falls back to what",
-			func(args []string, _, stdout, stderr *os.File) int { return doctor.Command(args, stdout, stderr) }},
+			prints("doctor", doctor.Command)},
 		{"syscalls", "list the system calls that a guest has",
-			func(args []string, _, stdout, stderr *os.File) int { return syscalls.Command(args, stdout, stderr) }},
-		{"version", "print the version", version},
+			prints("syscalls", syscalls.Command)},
+		{"version", "print the version", prints("version", version)},
 	}
 }
 
@@ -65,8 +65,9 @@ func command(args []string, stdin, stdout, stderr *os.File) int {
 	}
 	switch args[0] {
 	case "help", "-h", "--help":
-		usage(stdout)
-		return 0
+		return prints("help", func(_ []string, stdout, _ io.Writer) int { usage(stdout); return 0 })(nil, stdin, stdout, stderr)
+	case "--version":
+		return prints("version", version)(nil, stdin, stdout, stderr)
 	}
 	fmt.Fprintf(stderr, "culvert: no such command: %s (see culvert help)\n", args[0])
 	return exitFailure
@@ -80,7 +81,38 @@ func usage(w io.Writer) {
 	fmt.Fprint(w, "\nculvert COMMAND --help describes a command's flags.\n")
 }
 
-func version(_ []string, _, stdout, _ *os.File) int {
+// prints is a subcommand that only prints: output that could not be written is its failure.
+func prints(name string, run func(args []string, stdout, stderr io.Writer) int) func(args []string, stdin, stdout, stderr *os.File) int {
+	return func(args []string, _, stdout, stderr *os.File) int {
+		w := &firstError{w: stdout}
+		code := run(args, w, stderr)
+		if w.err != nil {
+			fmt.Fprintf(stderr, "culvert %s: %v\n", name, w.err)
+			return exitFailure
+		}
+		return code
+	}
+}
+
+// firstError remembers the first error of a writer.
+type firstError struct {
+	w   io.Writer
+	err error
+}
+
+func (f *firstError) Write(b []byte) (int, error) {
+	n, err := f.w.Write(b)
+	if f.err == nil {
+		f.err = err
+	}
+	return n, err
+}
+
+func version(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		fmt.Fprintf(stderr, "culvert version: unexpected argument: %s\n", args[0])
+		return exitFailure
+	}
 	v, goVersion := "(devel)", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		goVersion = info.GoVersion

@@ -121,7 +121,11 @@ func TestUsage(t *testing.T) {
 		{[]string{"run", "--mount", "/usr:/x:wo", "--", "true"}, 125, "--mount"},
 		{[]string{"run", "--strace=nosuchcall", "--", "true"}, 125, "--strace"},
 		{[]string{"syscalls", "--summary"}, 0, "full"},
+		{[]string{"syscalls", "read"}, 125, "unexpected argument: read"},
+		{[]string{"doctor", "me"}, 125, "unexpected argument: me"},
 		{[]string{"version"}, 0, "culvert "},
+		{[]string{"--version"}, 0, "culvert "},
+		{[]string{"version", "2"}, 125, "unexpected argument: 2"},
 	} {
 		r := culvert(t, "", c.args...)
 		text := r.stderr
@@ -132,6 +136,29 @@ func TestUsage(t *testing.T) {
 		}
 		if r.code != c.code || !strings.Contains(text, c.want) {
 			t.Errorf("culvert %q: code %d, %q; want %d and %q", c.args, r.code, text, c.code, c.want)
+		}
+	}
+}
+
+// A device without room is a failure to print.
+func TestUsageWithoutRoom(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"help"}, {"version"}, {"syscalls"}, {"syscalls", "--json"}, {"doctor"}} {
+		cmd := exec.Command(self, args...)
+		cmd.Env = append(os.Environ(), asCulvert+"=1")
+		var stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = full, &stderr
+		err := cmd.Run()
+		if cmd.ProcessState.ExitCode() != 125 || strings.Count(stderr.String(), "\n") != 1 || !strings.Contains(stderr.String(), "no space left") {
+			t.Errorf("culvert %q > /dev/full: %v, %q", args, err, stderr.String())
 		}
 	}
 }

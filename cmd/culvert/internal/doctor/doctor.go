@@ -34,6 +34,10 @@ func Command(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "culvert doctor: %v\n", err)
 		return 125
 	}
+	if fs.NArg() > 0 {
+		fmt.Fprintf(stderr, "culvert doctor: unexpected argument: %s\n", fs.Arg(0))
+		return 125
+	}
 	native, kvmLine := checkKVM()
 	emulated, emuLine := checkEmulator()
 	lines := []finding{kvmLine}

@@ -22,7 +22,7 @@ type row struct {
 	Bound string `json:"bound,omitempty"`
 }
 
-// Command parses args, which come after "syscalls", and prints.
+// Command parses args, which come after "syscalls", and prints; the caller looks at what stdout says.
 func Command(args []string, stdout, stderr io.Writer) int {
 	fs := pflag.NewFlagSet("syscalls", pflag.ContinueOnError)
 	fs.SetOutput(io.Discard)
@@ -36,21 +36,20 @@ func Command(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "culvert syscalls: %v\n", err)
 		return 125
 	}
+	if fs.NArg() > 0 {
+		fmt.Fprintf(stderr, "culvert syscalls: unexpected argument: %s\n", fs.Arg(0))
+		return 125
+	}
 	rows := table()
-	var err error
 	switch {
 	case *asJSON:
 		e := json.NewEncoder(stdout)
 		e.SetIndent("", "  ")
-		err = e.Encode(rows)
+		e.Encode(rows)
 	case *summary:
-		err = printSummary(stdout, rows)
+		printSummary(stdout, rows)
 	default:
-		err = printTable(stdout, rows)
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "culvert syscalls: %v\n", err)
-		return 125
+		printTable(stdout, rows)
 	}
 	return 0
 }
@@ -64,7 +63,7 @@ func table() []row {
 	return rows
 }
 
-func printTable(w io.Writer, rows []row) error {
+func printTable(w io.Writer, rows []row) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(tw, "NR\tNAME\tGRADE\tRING 0\tNOTE")
 	for _, r := range rows {
@@ -74,10 +73,10 @@ func printTable(w io.Writer, rows []row) error {
 		}
 		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\n", r.Nr, r.Name, r.Grade, ring0, r.Note)
 	}
-	return tw.Flush()
+	tw.Flush()
 }
 
-func printSummary(w io.Writer, rows []row) error {
+func printSummary(w io.Writer, rows []row) {
 	counts := map[string]int{}
 	ring0 := 0
 	for _, r := range rows {
@@ -86,7 +85,6 @@ func printSummary(w io.Writer, rows []row) error {
 			ring0++
 		}
 	}
-	_, err := fmt.Fprintf(w, "%d system calls: %d full, %d partial, %d stub; %d of them served in ring 0\n",
+	fmt.Fprintf(w, "%d system calls: %d full, %d partial, %d stub; %d of them served in ring 0\n",
 		len(rows), counts["full"], counts["partial"], counts["stub"], ring0)
-	return err
 }
