@@ -19,8 +19,12 @@ type fileBacking struct {
 	writer vfs.File // opened at the first write-back
 }
 
-// newBacking is the backing of the file at a place of the tree.
+// newBacking is the backing of the file at a place of the tree. A mapping keeps the file's contents when its last name and
+// description go, also before its first page is touched, as that of a semaphore (sem_open(3)).
 func (k *Kernel) newBacking(_ vfs.Path, inode vfs.Inode) mm.Backing {
+	if p, ok := inode.(vfs.Pinner); ok {
+		p.Pin()
+	}
 	return &fileBacking{inode: inode}
 }
 
@@ -105,6 +109,9 @@ func (b *fileBacking) Release() {
 		}
 	}
 	b.reader, b.writer = nil, nil
+	if p, ok := b.inode.(vfs.Pinner); ok {
+		p.Unpin()
+	}
 }
 
 // mappedName is a file as /proc/PID/maps lists it.

@@ -428,6 +428,23 @@ func TestEpollClosed(t *testing.T) {
 	vm.checkClosed()
 }
 
+// TestMmapOutlivesFile: a mapping has the contents of a file that has neither name nor description, also if nobody touched
+// the mapping before, as glibc's sem_open(3)
+// leaves it.
+func TestMmapOutlivesFile(t *testing.T) {
+	vm := newFileVM(t)
+	fd := vm.open("/tmp/m", unix.O_RDWR|unix.O_CREAT, 0o600)
+	vm.write(fd, "semaphore")
+	m := uint64(vm.must(unix.SYS_MMAP, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED, fd, 0))
+	vm.must(unix.SYS_UNLINK, vm.str("/tmp/m"))
+	vm.must(unix.SYS_CLOSE, fd)
+	if got := string(vm.get(m, 9)); got != "semaphore" {
+		t.Errorf("mapped %q", got)
+	}
+	vm.must(unix.SYS_MUNMAP, m, 4096)
+	vm.checkClosed()
+}
+
 // TestMmapCoherence: what is written is seen through a mapping and the other way round.
 func TestMmapCoherence(t *testing.T) {
 	vm := newFileVM(t)
