@@ -15,6 +15,7 @@ type fileBacking struct {
 	inode vfs.Inode
 
 	mu     sync.Mutex // guards what follows; a leaf
+	pinned bool
 	reader vfs.File
 	writer vfs.File // opened at the first write-back
 }
@@ -22,10 +23,11 @@ type fileBacking struct {
 // newBacking is the backing of the file at a place of the tree. A mapping keeps the file's contents when its last name and
 // description go, also before its first page is touched, as that of a semaphore (sem_open(3)).
 func (k *Kernel) newBacking(_ vfs.Path, inode vfs.Inode) mm.Backing {
-	if p, ok := inode.(vfs.Pinner); ok {
+	p, ok := inode.(vfs.Pinner)
+	if ok {
 		p.Pin()
 	}
-	return &fileBacking{inode: inode}
+	return &fileBacking{inode: inode, pinned: ok}
 }
 
 func (b *fileBacking) Key() any { return b.inode }
@@ -100,6 +102,14 @@ func (b *fileBacking) Version() uint64 {
 	return uint64(st.Mtime.Nano())<<8 ^ uint64(st.Size) | 1
 }
 
+// Idle lets go of a file whose contents are in memory alone: those of a temporary file go with its last name, and not when
+// the cache happens to be reclaimed. It costs nothing to open such a file again.
+func (b *fileBacking) Idle() {
+	if p, ok := b.inode.(vfs.Pinner); ok && p.InMemory() {
+		b.Release()
+	}
+}
+
 func (b *fileBacking) Release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -109,8 +119,9 @@ func (b *fileBacking) Release() {
 		}
 	}
 	b.reader, b.writer = nil, nil
-	if p, ok := b.inode.(vfs.Pinner); ok {
-		p.Unpin()
+	if b.pinned {
+		b.inode.(vfs.Pinner).Unpin()
+		b.pinned = false
 	}
 }
 

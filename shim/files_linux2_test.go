@@ -445,6 +445,51 @@ func TestMmapOutlivesFile(t *testing.T) {
 	vm.checkClosed()
 }
 
+// TestMmapTemporaryFiles: files that were mapped leave no trace when they are removed, before or after.
+func TestMmapTemporaryFiles(t *testing.T) {
+	vm := newFileVM(t)
+	free := func() uint64 {
+		a := vm.alloc(120)
+		vm.must(unix.SYS_STATFS, vm.str("/tmp"), a)
+		return le.Uint64(vm.get(a+24, 8)) // f_bfree
+	}
+	want := free()
+	unlink := func() { vm.must(unix.SYS_UNLINK, vm.str("/tmp/m")) }
+	for i := range 4 {
+		fd := vm.open("/tmp/m", unix.O_RDWR|unix.O_CREAT, 0o600)
+		vm.write(fd, strings.Repeat("x", 20000))
+		m := uint64(vm.must(unix.SYS_MMAP, 0, 20480, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED, fd, 0))
+		vm.put([]byte{vm.get(m, 1)[0]})
+		vm.in(func() {
+			if err := vm.t.copyOut(m+5000, []byte("stored")); err != nil {
+				t.Error(err)
+			}
+		})
+		if i&1 == 0 {
+			unlink()
+		}
+		if i&2 == 0 {
+			vm.must(unix.SYS_CLOSE, fd)
+		}
+		vm.must(unix.SYS_MUNMAP, m, 20480)
+		if i&2 != 0 {
+			a := vm.alloc(16)
+			vm.must(unix.SYS_PREAD64, fd, a, 6, 5000)
+			if got := string(vm.get(a, 6)); got != "stored" {
+				t.Errorf("%d: the file has %q", i, got)
+			}
+			vm.must(unix.SYS_CLOSE, fd)
+		}
+		if i&1 != 0 {
+			unlink()
+		}
+		if got := free(); got != want {
+			t.Errorf("%d: %d blocks are free, %d were", i, got, want)
+		}
+	}
+	vm.checkClosed()
+}
+
 // TestMmapCoherence: what is written is seen through a mapping and the other way round.
 func TestMmapCoherence(t *testing.T) {
 	vm := newFileVM(t)

@@ -67,6 +67,7 @@ func (f *fakeFile) Size() int64 {
 }
 
 func (f *fakeFile) Version() uint64 { return f.version }
+func (f *fakeFile) Idle()           {}
 func (f *fakeFile) Release()        { f.released.Add(1) }
 func (f *fakeFile) MapName() MapName {
 	return MapName{Path: "/tmp/file", Major: 8, Minor: 1, Ino: 42}

@@ -24,7 +24,9 @@ type Backing interface {
 	// lock held and wait for no lock.
 	Size() int64
 	Version() uint64
-	// Release is called once, when the object needs the backing no more.
+	// Idle is called without locks when nobody uses the object any more: what is cached may stay for long, and must not
+	// keep a file that has no name. The backing may be used again, until Release, which is called last.
+	Idle()
 	Release()
 }
 
@@ -73,6 +75,9 @@ func (m *Memory) Object(b Backing) *Object {
 	defer m.unlock()
 	key := b.Key()
 	if o := m.objects[key]; o != nil {
+		if o.inIdle != nil { // b keeps the file as Idle ended
+			o.back, b = b, o.back
+		}
 		o.hold()
 		m.later = append(m.later, b.Release)
 		if v := o.back.Version(); v != o.version && o.areas == nil {
@@ -168,10 +173,10 @@ func (v *vma) unlink() {
 		v.nextOfObj.prevOfObj = v.prevOfObj
 	}
 	v.prevOfObj, v.nextOfObj = nil, nil
-	o.maybeIdle()
 	if v.flags&fShared != 0 {
 		o.queueWriteback()
 	}
+	o.maybeIdle()
 }
 
 // maybeIdle handles the loss of the last user: memory goes, the pages of a file stay cached.
@@ -190,6 +195,7 @@ func (o *Object) maybeIdle() {
 		return
 	}
 	o.inIdle = o.m.idle.PushBack(o)
+	o.m.later = append(o.m.later, o.back.Idle)
 }
 
 func (o *Object) unidle() {

@@ -170,6 +170,8 @@ type Tmpfiler interface {
 type Pinner interface {
 	Pin()
 	Unpin()
+	// InMemory says that nothing but the VM's memory has the data.
+	InMemory() bool
 }
 
 // Sealer is an Inode with file seals (memfd_create(2), F_ADD_SEALS).

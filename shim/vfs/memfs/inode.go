@@ -142,6 +142,13 @@ func (i *Inode) Unpin() {
 	i.reap()
 }
 
+// InMemory says that the file has no lower one.
+func (i *Inode) InMemory() bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.lower == nil
+}
+
 // reap frees the contents of a file that nothing can reach.
 func (i *Inode) reap() {
 	i.mu.Lock()
