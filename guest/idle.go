@@ -68,14 +68,50 @@ func idle(p *PerCPU) {
 	p.LateKick = 0
 	or(&vm.Idle, me)
 	allowed := wanted(p)
-	if allowed&me != 0 {
-		and(&vm.Idle, ^me)
-		return
+	if allowed&me == 0 {
+		if v := PickIdle(vm, allowed); v >= 0 {
+			p.Out(abi.PortKick + uint64(v))
+		}
+		start := p.RDTSC()
+		spin(p, me, start)
+		if load(&vm.Idle)&me != 0 {
+			hypercall(p, nil, abi.KindIdle, 0)
+		}
+		p.TSC = p.RDTSC()
+		adapt(p, p.TSC-start)
 	}
-	if v := PickIdle(vm, allowed); v >= 0 {
-		p.Out(abi.PortKick + uint64(v))
-	}
-	hypercall(p, nil, abi.KindIdle, 0)
 	and(&vm.Idle, ^me)
-	p.TSC = p.RDTSC()
+}
+
+// Bounds of PerCPU.Spin, in ticks of the TSC: some 10 and 200 us.
+const (
+	spinMin = 20_000
+	spinMax = 400_000
+)
+
+// spin waits for somebody to take this vCPU's idle bit, for at most p.Spin ticks. It does not look at the ready bits: a
+// thread that is woken is left to its waker, which may be about to wait itself. Only a vCPU that runs can take the bit soon.
+//
+//go:nosplit
+func spin(p *PerCPU, me, start uint64) {
+	for p.RDTSC()-start < p.Spin {
+		idle := load(&p.VM.Idle)
+		if idle&me == 0 || idle == p.VM.CPUs {
+			return
+		}
+		flush(p)
+		p.Pause()
+	}
+}
+
+// adapt sets for how long the next wait spins, after one of that many ticks, as kvm_vcpu_halt of virt/kvm/kvm_main.c
+// does: longer if a longer spin would have seen the end, not at all if none would have.
+//
+//go:nosplit
+func adapt(p *PerCPU, waited uint64) {
+	if waited > spinMax {
+		p.Spin = 0
+	} else if waited > p.Spin {
+		p.Spin = min(max(2*p.Spin, spinMin), spinMax)
+	}
 }

@@ -34,7 +34,8 @@ type VM struct {
 	// Timer is the earliest deadline that the host's timer is set to, in ns of CLOCK_MONOTONIC; Forever if none. Host
 	// writes.
 	Timer uint64
-	_     [3]uint64 // to a cache line
+	CPUs  uint64    // a bit per vCPU; constant
+	_     [2]uint64 // to a cache line
 	// Walks has a word per vCPU, in a cache line of its own: odd while the vCPU is among what epoll links, see there.
 	Walks [abi.MaxVCPUs][8]uint64
 }
@@ -128,6 +129,8 @@ type PerCPU struct {
 	Deferred uint64
 	// LateKick counts returns to ring 3 since this vCPU woke a thread that an idle vCPU could run; 0 = none.
 	LateKick uint64
+	// Spin is for how many ticks of the TSC an idle vCPU waits before it leaves for the host.
+	Spin uint64
 	// TimeSpec is scratch for results on their way to user memory.
 	TimeSpec [2]uint64
 	// Barrier is stored to for the full barrier that a locked instruction is.

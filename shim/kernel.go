@@ -139,6 +139,7 @@ func New(cfg Config) (*Kernel, error) {
 	}
 	// Ring 0 looks for ready threads in the words that the table's slots need.
 	atomic.StoreUint64(&k.vm.ReadyWords, uint64(cfg.Layout.NumThreads+63)/64)
+	atomic.StoreUint64(&k.vm.CPUs, k.allCPUs())
 	atomic.StoreUint64(&k.vm.Timer, guest.Forever)
 	table := Table()
 	for i := range table {

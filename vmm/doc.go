@@ -25,9 +25,9 @@
 //
 // # Idle
 //
-// A vCPU without a ready thread sets its bit in guest.VM.Idle, looks once more and exits. The host thread spins
-// while the bit is there, then sets the bit in Sleep, looks again, and sleeps on an eventfd, whose count keeps an early
-// wake. Who takes the bit out of Idle wakes the thread, but only if the Sleep bit is set. All four steps are locked
+// A vCPU without a ready thread sets its bit in guest.VM.Idle, looks once more, spins in ring 0 as long as waits have
+// been short and another vCPU runs, and exits. The host thread sets the bit in Sleep, looks again, and sleeps on an
+// eventfd, whose count keeps an early wake. Who takes the bit out of Idle wakes the thread, but only if the Sleep bit is set. All four steps are locked
 // operations, so of "set Sleep, read Idle" and "clear Idle, read Sleep" at least one sees the other.
 //
 // # Links

@@ -87,6 +87,7 @@ func newHarness(t *testing.T, cpus int) *harness {
 	h := &harness{t: t, vm: vm, next: vm.Layout().FirstFree, elf: userELF(t), exits: map[uint64]uint64{},
 		reports: map[uint64]uint64{}, blocked: map[uint64]bool{}}
 	vm.page.ReadyWords = 1
+	vm.page.CPUs = 1<<cpus - 1
 	return h
 }
 

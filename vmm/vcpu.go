@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
-	"time"
 
 	"culvert/guest"
 	"culvert/kvm"
@@ -156,19 +155,11 @@ func (c *vcpu) hypercall() (done bool, err error) {
 	return c.vm.stopping.Load(), nil
 }
 
-// spinIdle is how long an idle vCPU looks for work before its host thread sleeps: about what a sleep and a wake cost.
-const spinIdle = 20 * time.Microsecond
-
 // idle waits until somebody takes this vCPU's bit out of Idle, or the VM stops.
 func (c *vcpu) idle() {
 	vm := c.vm
 	bit := uint64(1) << c.id
 	page := vm.page
-	for start := time.Now(); time.Since(start) < spinIdle && len(vm.cpus) > 1; {
-		if atomic.LoadUint64(&page.Idle)&bit == 0 || vm.stopping.Load() {
-			return
-		}
-	}
 	atomic.OrUint64(&page.Sleep, bit)
 	vm.busy.Add(-1)
 	for atomic.LoadUint64(&page.Idle)&bit != 0 && !vm.stopping.Load() {
