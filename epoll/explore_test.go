@@ -446,27 +446,12 @@ func scenarios() []scenario {
 
 // TestExplore runs every scenario as it is, which must pass, and with each of its mutants, which must not.
 func TestExplore(t *testing.T) {
-	const limit = 4 << 20
 	for _, s := range scenarios() {
 		var w tso.World
 		w.Mem[state0], w.Mem[state1] = run, run
 		if s.start != nil {
 			s.start(&w)
 		}
-		t.Run(s.name, func(t *testing.T) {
-			n, err := tso.Explore(w, s.cast(""), limit)
-			if err != nil {
-				t.Errorf("after %d states: %v", n, err)
-			}
-			t.Logf("%d states", n)
-			for _, m := range s.mutants {
-				n, err := tso.Explore(w, s.cast(m), limit)
-				if err == nil {
-					t.Errorf("%q is not noticed in %d states", m, n)
-				} else {
-					t.Logf("%q: %v", m, err)
-				}
-			}
-		})
+		t.Run(s.name, func(t *testing.T) { tso.Check(t, w, s.cast, s.mutants) })
 	}
 }

@@ -185,7 +185,6 @@ func TestExplore(t *testing.T) {
 				}
 				return ps
 			}
-			const limit = 4 << 20
 			var w tso.World
 			if s.asleep {
 				w.Mem[want], w.Mem[set] = 1, 1<<s.readers-1
@@ -193,18 +192,7 @@ func TestExplore(t *testing.T) {
 					w.Mem[sleep+tso.Word(i)] = 1
 				}
 			}
-			n, err := tso.Explore(w, cast(""), limit)
-			if err != nil {
-				t.Errorf("after %d states: %v", n, err)
-			}
-			t.Logf("%d states", n)
-			for _, m := range s.mutants {
-				if n, err := tso.Explore(w, cast(m), limit); err == nil {
-					t.Errorf("%q is not noticed in %d states", m, n)
-				} else {
-					t.Logf("%q: %v", m, err)
-				}
-			}
+			tso.Check(t, w, cast, s.mutants)
 		})
 	}
 }

@@ -6,7 +6,10 @@
 // and why a fence may be missing.
 package tso
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Sizes of a World.
 const (
@@ -191,6 +194,9 @@ func Plus(r int, d uint8) func([]uint8) uint8 {
 	return func(rs []uint8) uint8 { return rs[r] + d }
 }
 
+// ErrLimit says that there are more states than were to be visited.
+var ErrLimit = errors.New("more states than the limit")
+
 // Explore runs the programs from the world w over all interleavings. It returns the number of states and what went
 // wrong first: a failed assertion, or a state from which nobody can go on though somebody has not finished, which is
 // a lost wake-up.
@@ -207,7 +213,7 @@ func Explore(w World, progs []*Program, limit int) (states int, err error) {
 		w := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
 		if len(visited) > limit {
-			return len(visited), fmt.Errorf("more than %d states", limit)
+			return len(visited), ErrLimit
 		}
 		moved, waiting := false, ""
 		for t, p := range progs {

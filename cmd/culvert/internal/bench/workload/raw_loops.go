@@ -46,58 +46,11 @@ func clockLibc(w *work, n uint64) failure {
 	return 0
 }
 
-//go:nosplit
-//go:norace
-func pingpong(w *work, n uint64) failure {
-	for ; n > 0; n-- {
-		if f := w.put(w.there.w); f != 0 {
-			return f
-		}
-		if f := w.get(w.back.r); f != 0 {
-			return f
-		}
-	}
-	return 0
-}
-
-//go:nosplit
-//go:norace
-func pong(w *work, _ uint64) failure {
-	for {
-		if f := w.get(w.there.r); f != 0 {
-			return f
-		}
-		if f := w.put(w.back.w); f != 0 {
-			return f
-		}
-	}
-}
-
-//go:nosplit
-//go:norace
-func (w *work) epollWait(epfd int) failure {
-	const forever = ^uintptr(0)
-	_, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_WAIT, uintptr(epfd), w.events, 1, forever, 0, 0)
-	if errno != 0 {
-		return failed(unix.SYS_EPOLL_WAIT, uintptr(errno))
-	}
-	return 0
-}
-
-// await waits until the pipe's epoll instance says that it can be read, and reads a byte.
+// ping sends a byte and waits for the answer.
 //
 //go:nosplit
 //go:norace
-func (w *work) await(p *pipe) failure {
-	if f := w.epollWait(p.epoll); f != 0 {
-		return f
-	}
-	return w.get(p.r)
-}
-
-//go:nosplit
-//go:norace
-func epollPing(w *work, n uint64) failure {
+func ping(w *work, n uint64) failure {
 	for ; n > 0; n-- {
 		if f := w.put(w.there.w); f != 0 {
 			return f
@@ -109,9 +62,11 @@ func epollPing(w *work, n uint64) failure {
 	return 0
 }
 
+// pong answers each byte, for ever.
+//
 //go:nosplit
 //go:norace
-func epollPong(w *work, _ uint64) failure {
+func pong(w *work, _ uint64) failure {
 	for {
 		if f := w.await(&w.there); f != 0 {
 			return f
@@ -120,6 +75,19 @@ func epollPong(w *work, _ uint64) failure {
 			return f
 		}
 	}
+}
+
+// await reads a byte, once the kind's waiter says that it is there.
+//
+//go:nosplit
+//go:norace
+func (w *work) await(p *pipe) failure {
+	if w.kind.wait != nil {
+		if f := w.kind.wait(w, p); f != 0 {
+			return f
+		}
+	}
+	return w.get(p.r)
 }
 
 //go:nosplit

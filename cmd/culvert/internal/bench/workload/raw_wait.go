@@ -55,13 +55,29 @@ func ringLap(w *work, n uint64) failure {
 	return 0
 }
 
-// pollFor waits until fd can be read. A struct pollfd is the descriptor, and the events asked for and found.
+// waiter waits until a pipe can be read.
+type waiter func(w *work, p *pipe) failure
+
+// byEpoll asks the pipe's epoll instance.
 //
 //go:nosplit
 //go:norace
-func (w *work) pollFor(fd int) failure {
+func byEpoll(w *work, p *pipe) failure {
 	const forever = ^uintptr(0)
-	store64(w.events, uint64(fd)|unix.POLLIN<<32)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_WAIT, uintptr(p.epoll), w.events, 1, forever, 0, 0)
+	if errno != 0 {
+		return failed(unix.SYS_EPOLL_WAIT, uintptr(errno))
+	}
+	return 0
+}
+
+// byPoll calls poll(2). A struct pollfd is the descriptor, and the events asked for and found.
+//
+//go:nosplit
+//go:norace
+func byPoll(w *work, p *pipe) failure {
+	const forever = ^uintptr(0)
+	store64(w.events, uint64(p.r)|unix.POLLIN<<32)
 	n, f := sys(unix.SYS_POLL, w.events, 1, forever)
 	if f == 0 && n != 1 {
 		return failed(unix.SYS_POLL, eof)
@@ -69,83 +85,17 @@ func (w *work) pollFor(fd int) failure {
 	return f
 }
 
-// selectFor waits until fd, which is below 64, can be read. The set is one word: the kernel reads no further than fd.
+// bySelect calls select(2); the descriptor is below 64. The set is one word: the kernel reads no further than that.
 //
 //go:nosplit
 //go:norace
-func (w *work) selectFor(fd int) failure {
-	store64(w.events, 1<<uint(fd&63))
-	n, _, errno := syscall.RawSyscall6(unix.SYS_SELECT, uintptr(fd)+1, w.events, 0, 0, 0, 0)
+func bySelect(w *work, p *pipe) failure {
+	store64(w.events, 1<<uint(p.r&63))
+	n, _, errno := syscall.RawSyscall6(unix.SYS_SELECT, uintptr(p.r)+1, w.events, 0, 0, 0, 0)
 	if errno != 0 || n != 1 {
 		return failed(unix.SYS_SELECT, max(uintptr(errno), 1))
 	}
 	return 0
-}
-
-//go:nosplit
-//go:norace
-func pollPing(w *work, n uint64) failure {
-	for ; n > 0; n-- {
-		if f := w.put(w.there.w); f != 0 {
-			return f
-		}
-		if f := w.pollFor(w.back.r); f != 0 {
-			return f
-		}
-		if f := w.get(w.back.r); f != 0 {
-			return f
-		}
-	}
-	return 0
-}
-
-//go:nosplit
-//go:norace
-func pollPong(w *work, _ uint64) failure {
-	for {
-		if f := w.pollFor(w.there.r); f != 0 {
-			return f
-		}
-		if f := w.get(w.there.r); f != 0 {
-			return f
-		}
-		if f := w.put(w.back.w); f != 0 {
-			return f
-		}
-	}
-}
-
-//go:nosplit
-//go:norace
-func selectPing(w *work, n uint64) failure {
-	for ; n > 0; n-- {
-		if f := w.put(w.there.w); f != 0 {
-			return f
-		}
-		if f := w.selectFor(w.back.r); f != 0 {
-			return f
-		}
-		if f := w.get(w.back.r); f != 0 {
-			return f
-		}
-	}
-	return 0
-}
-
-//go:nosplit
-//go:norace
-func selectPong(w *work, _ uint64) failure {
-	for {
-		if f := w.selectFor(w.there.r); f != 0 {
-			return f
-		}
-		if f := w.get(w.there.r); f != 0 {
-			return f
-		}
-		if f := w.put(w.back.w); f != 0 {
-			return f
-		}
-	}
 }
 
 // stop, instead of a number of bytes, ends a peer across the boundary.
