@@ -195,6 +195,20 @@ func (f *OpenFile) seekable() bool {
 	return ok && p.positioned()
 }
 
+// fromTo finds the files of a call that moves bytes from one to the other. EBADF if one cannot be read or the other not be written.
+func (t *Thread) fromTo(inFD, outFD int32) (in, out *OpenFile, err error) {
+	if in, err = t.files.file(inFD); err != nil {
+		return nil, nil, err
+	}
+	if out, err = t.files.file(outFD); err != nil {
+		return nil, nil, err
+	}
+	if !in.read || !out.write {
+		return nil, nil, unix.EBADF
+	}
+	return in, out, nil
+}
+
 func sysSplice(t *Thread, a Args) (uint64, error) {
 	size, flags := a[4], uint32(a[5])
 	if size == 0 {
@@ -203,16 +217,9 @@ func sysSplice(t *Thread, a Args) (uint64, error) {
 	if flags&^uint32(spliceFlags) != 0 {
 		return 0, unix.EINVAL
 	}
-	in, err := t.files.file(a.int32(0))
+	in, out, err := t.fromTo(a.int32(0), a.int32(2))
 	if err != nil {
 		return 0, err
-	}
-	out, err := t.files.file(a.int32(2))
-	if err != nil {
-		return 0, err
-	}
-	if !in.read || !out.write {
-		return 0, unix.EBADF
 	}
 	inPipe, _ := in.impl.(*pipeFile)
 	outPipe, _ := out.impl.(*pipeFile)
@@ -360,16 +367,9 @@ func sysTee(t *Thread, a Args) (uint64, error) {
 	if size == 0 {
 		return 0, nil
 	}
-	in, err := t.files.file(a.int32(0))
+	in, out, err := t.fromTo(a.int32(0), a.int32(1))
 	if err != nil {
 		return 0, err
-	}
-	out, err := t.files.file(a.int32(1))
-	if err != nil {
-		return 0, err
-	}
-	if !in.read || !out.write {
-		return 0, unix.EBADF
 	}
 	inPipe, ok := in.impl.(*pipeFile)
 	outPipe, ok2 := out.impl.(*pipeFile)

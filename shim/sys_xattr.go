@@ -53,6 +53,16 @@ func (t *Thread) xattrName(addr uint64) (string, error) {
 	return name, err
 }
 
+// xattrOf finds the file and the name of an attribute.
+func (t *Thread) xattrOf(a Args, flags int32, fd bool) (vfs.Path, string, error) {
+	name, err := t.xattrName(a[1])
+	if err != nil {
+		return vfs.Path{}, "", err
+	}
+	p, err := t.xattrPlace(a[0], flags, fd)
+	return p, name, err
+}
+
 // xattrAnswer copies a value or list out; size 0 only asks for its length.
 func (t *Thread) xattrAnswer(b []byte, addr, size uint64) (uint64, error) {
 	if size == 0 {
@@ -65,11 +75,7 @@ func (t *Thread) xattrAnswer(b []byte, addr, size uint64) (uint64, error) {
 }
 
 func (t *Thread) getxattr(a Args, flags int32, fd bool) (uint64, error) {
-	name, err := t.xattrName(a[1])
-	if err != nil {
-		return 0, err
-	}
-	p, err := t.xattrPlace(a[0], flags, fd)
+	p, name, err := t.xattrOf(a, flags, fd)
 	if err != nil {
 		return 0, err
 	}
@@ -119,11 +125,7 @@ func (t *Thread) listxattr(a Args, flags int32, fd bool) (uint64, error) {
 }
 
 func (t *Thread) removexattr(a Args, flags int32, fd bool) (uint64, error) {
-	name, err := t.xattrName(a[1])
-	if err != nil {
-		return 0, err
-	}
-	p, err := t.xattrPlace(a[0], flags, fd)
+	p, name, err := t.xattrOf(a, flags, fd)
 	if err != nil {
 		return 0, err
 	}
