@@ -58,7 +58,8 @@
 //
 // To sleep on a condition: join the wait set (a locked OR), look at the condition again, block. To wake: publish the
 // condition, a full barrier, take a bit out of the wait set, Wake. Of "join, look" and "publish, take" at least one sees
-// the other. An idle vCPU does the same with its bit in VM.Idle; a waker that finds no bit there owes no kick.
+// the other. An idle vCPU does the same with its bit in VM.Idle; a waker that finds no bit there owes no kick
+// (explore_test.go).
 //
 // The code of a system call does not block by itself: it leaves in PerCPU.Due what is to be done when it has returned. So
 // the thread that is taken next runs its retry on an almost empty stack, and few returns lie between a switch and ring 3.
