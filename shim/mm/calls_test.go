@@ -76,6 +76,8 @@ func TestLimits(t *testing.T) {
 		want error
 	}{
 		{"more than the address space", MmapArgs{Len: 1 << 47, Prot: rw, Flags: anonPriv}, unix.ENOMEM},
+		{"more than the machine has", MmapArgs{Len: 1 << 40, Prot: rw, Flags: anonPriv}, unix.ENOMEM},
+		{"more than that, fixed", MmapArgs{Addr: 1 << 32, Len: 1 << 40, Prot: rw, Flags: anonPriv | unix.MAP_FIXED}, unix.ENOMEM},
 		{"length that wraps", MmapArgs{Len: ^uint64(4095), Flags: anonPriv}, unix.ENOMEM},
 		{"length that wraps when rounded", MmapArgs{Len: ^uint64(0), Flags: anonPriv}, unix.ENOMEM},
 		{"length 0", MmapArgs{Prot: 1, Flags: anonPriv}, unix.EINVAL},

@@ -206,14 +206,15 @@ func (s *Space) place(hint, n uint64, flags uint32) (uint64, error) {
 	return 0, unix.ENOMEM
 }
 
-// mayExpand checks RLIMIT_AS and RLIMIT_DATA for n more bytes (mm/mmap.c: may_expand_vm), and refuses what could never
-// be backed: private writable memory of more than the machine has (mm/util.c: __vm_enough_memory with
-// OVERCOMMIT_GUESS).
+// enough refuses what could never be backed: private writable memory of more than the machine has (mm/util.c:
+// __vm_enough_memory with OVERCOMMIT_GUESS).
+func (s *Space) enough(n uint64, prot uint8, flags vmaFlags) bool {
+	return prot&protWrite == 0 || flags&(fShared|fNoReserve) != 0 || n <= uint64(s.m.frames.end)<<abi.PageShift
+}
+
+// mayExpand checks RLIMIT_AS and RLIMIT_DATA for n more bytes (mm/mmap.c: may_expand_vm), and that there is enough.
 func (s *Space) mayExpand(n uint64, prot uint8, flags vmaFlags) bool {
-	if prot&protWrite != 0 && flags&(fShared|fNoReserve) == 0 && n > uint64(s.m.frames.end)<<abi.PageShift {
-		return false
-	}
-	if s.total+n > s.limits.AS {
+	if !s.enough(n, prot, flags) || s.total+n > s.limits.AS {
 		return false
 	}
 	return !isData(prot, flags) || s.data+n <= s.limits.Data
@@ -228,7 +229,7 @@ func (s *Space) mayExpandFixed(addr, n uint64, v *vma, flags uint32) bool {
 	for i := s.find(addr); i < len(s.vmas) && s.vmas[i].start < addr+n; i++ {
 		mapped += min(s.vmas[i].end, addr+n) - max(s.vmas[i].start, addr)
 	}
-	if s.total+n-mapped > s.limits.AS {
+	if !s.enough(n, v.prot, v.flags) || s.total+n-mapped > s.limits.AS {
 		return false
 	}
 	return !isData(v.prot, v.flags) || s.data+n-mapped <= s.limits.Data
