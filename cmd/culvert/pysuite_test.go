@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +45,7 @@ var suiteModules = []suiteModule{
 		"test_selectors.EpollSelectorTestCase.test_above_fd_setsize":   manySockets,
 		"test_selectors.PollSelectorTestCase.test_above_fd_setsize":    manySockets,
 	}},
-	{name: "test_signal", leftOut: map[string]string{
+	{name: "test_signal", local: true, leftOut: map[string]string{
 		"test_signal.StressTest.test_stress_modifying_handlers": "sets a handler 40,000 times in each round, an exit each",
 	}},
 	{name: "test_threading"},
@@ -66,14 +69,20 @@ func outcomes(stdout string) map[string]string {
 	return m
 }
 
-// TestPythonSuiteInVM takes most of an hour where KVM is emulated, so it is not among the tests that scripts/test runs there:
+// Classes of a module run together until they have partTests tests, and for partLimit at most: a machine that is lost or slow
+// costs a part, not a module.
+const (
+	partTests = 30
+	partLimit = 20 * time.Minute
+)
+
+// TestPythonSuiteInVM takes more than an hour where KVM is emulated, so it is not among the tests that scripts/test runs there:
 // scripts/conformance is its own.
 func TestPythonSuiteInVM(t *testing.T) {
 	if os.Getenv("CULVERT_CONFORMANCE") == "" {
 		t.Skip("takes long; scripts/conformance runs it")
 	}
 	needKVM(t)
-	const python = "/usr/bin/python3"
 	needProgram(t, python, "python3")
 	found, err := filepath.Glob("/usr/lib/python3*/test/test_subprocess.py")
 	if err != nil {
@@ -83,30 +92,71 @@ func TestPythonSuiteInVM(t *testing.T) {
 		needProgram(t, "/usr/lib/python3*/test/test_subprocess.py", "libpython3.N-testsuite, N as in python3 --version")
 	}
 	runner := suiteRunner(t)
+	table := "| module | tests | ok | skipped | fail on Linux too | differ | minutes |\n|---|---|---|---|---|---|---|\n"
 	for _, m := range suiteModules {
 		t.Run(m.name, func(t *testing.T) {
-			command := []string{python, runner}
-			if m.local {
-				command = append(command, "-local")
+			start := time.Now()
+			want, got := make(map[string]string), make(map[string]string)
+			for _, part := range suiteParts(t, runner, m) {
+				t.Run(strings.TrimPrefix(part[0], m.name+"."), func(t *testing.T) { runSuitePart(t, runner, m, part, want, got) })
 			}
-			command = append(command, m.name)
-			if len(m.leftOut) > 0 {
-				command = append(command, "-x")
-				for id := range m.leftOut {
-					command = append(command, "test."+id)
-				}
-			}
-			want, wantLog := suiteRun(t, t.TempDir(), append([]string{"env", "--default-signal"}, command...))
-			got, gotLog := suiteRun(t, "/", append([]string{os.Args[0], "run", "--cpus", "2", "--workdir", "/tmp",
-				"--mount", runner + ":" + runner, "--"}, command...))
-			if len(want) == 0 {
-				t.Fatalf("this machine is at fault: no test ran without a VM\n%s", wantLog)
-			}
-			if compareOutcomes(t, m, want, got) {
-				t.Logf("in the VM:\n%s\non Linux:\n%s", gotLog, wantLog)
-			}
+			table += compareOutcomes(t, m, want, got) + fmt.Sprintf(" %.0f |\n", time.Since(start).Minutes())
 		})
 	}
+	// Where the tests run on an emulated machine, this is the way out.
+	fmt.Print(table)
+}
+
+const python = "/usr/bin/python3"
+
+// runSuitePart runs some classes of a module on Linux and in a VM, and adds the outcomes to want and got.
+func runSuitePart(t *testing.T, runner string, m suiteModule, classes []string, want, got map[string]string) {
+	t.Helper()
+	command := []string{python, runner}
+	if m.local {
+		command = append(command, "-local")
+	}
+	command = append(command, classes...)
+	if len(m.leftOut) > 0 {
+		command = append(command, "-x")
+		for id := range m.leftOut {
+			command = append(command, "test."+id)
+		}
+	}
+	native, log := suiteRun(t, t.TempDir(), append([]string{"env", "--default-signal"}, command...))
+	if len(native) == 0 {
+		t.Fatalf("this machine is at fault: no test ran without a VM\n%s", log)
+	}
+	vm, log := suiteRun(t, "/", append([]string{os.Args[0], "run", "--cpus", "2", "--workdir", "/tmp",
+		"--mount", runner + ":" + runner, "--"}, command...))
+	maps.Copy(want, native)
+	maps.Copy(got, vm)
+	if !maps.Equal(native, vm) {
+		t.Logf("in the VM:\n%s", log)
+	}
+}
+
+// suiteParts divides the classes of a module into parts.
+func suiteParts(t *testing.T, runner string, m suiteModule) (parts [][]string) {
+	t.Helper()
+	out, err := exec.Command(python, runner, "-list", m.name).Output()
+	if err != nil {
+		t.Fatalf("the classes of %s: %v", m.name, err)
+	}
+	tests := partTests
+	for line := range strings.Lines(string(out)) {
+		class, count, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		n, err := strconv.Atoi(count)
+		if err != nil {
+			t.Fatalf("the classes of %s: %q: %v", m.name, line, err)
+		}
+		if tests+n > partTests {
+			parts, tests = append(parts, nil), 0
+		}
+		parts[len(parts)-1] = append(parts[len(parts)-1], class)
+		tests += n
+	}
+	return parts
 }
 
 // suiteRunner is the program that runs modules of the suite.
@@ -119,8 +169,9 @@ func suiteRunner(t *testing.T) string {
 	return runner
 }
 
-// compareOutcomes reports every test whose outcome differs and is not listed, or is listed and does not differ.
-func compareOutcomes(t *testing.T, m suiteModule, want, got map[string]string) (bad bool) {
+// compareOutcomes reports every test whose outcome differs and is not listed, or is listed and does not differ. It returns
+// the first columns of the module's row in the table.
+func compareOutcomes(t *testing.T, m suiteModule, want, got map[string]string) (row string) {
 	t.Helper()
 	ids := make(map[string]bool)
 	for _, set := range []map[string]string{want, got, m.differs} {
@@ -128,24 +179,30 @@ func compareOutcomes(t *testing.T, m suiteModule, want, got map[string]string) (
 			ids[id] = true
 		}
 	}
-	count := make(map[string]int)
+	var ok, skipped, fail, differ int
 	for id := range ids {
 		why, known := m.differs[id]
-		if got[id] == want[id] == known {
-			bad = true
+		switch same := got[id] == want[id]; {
+		case same == known:
 			t.Errorf("%s: %q in the VM, %q on Linux; listed as different: %t %s", id, got[id], want[id], known, why)
+			differ++
+		case !same:
+			differ++
+		case got[id] == "ok":
+			ok++
+		case got[id] == "skip":
+			skipped++
+		default:
+			fail++
 		}
-		count[got[id]]++
 	}
-	t.Logf("%s in the VM: %v; %d listed as different", m.name, count, len(m.differs))
-	return bad
+	return fmt.Sprintf("| %s | %d | %d | %d | %d | %d |", m.name, len(ids), ok, skipped, fail, differ)
 }
 
 // suiteRun runs the suite with command, in a directory, and returns the outcomes and all that was said about them.
 func suiteRun(t *testing.T, dir string, command []string) (outcome map[string]string, log string) {
 	t.Helper()
-	const limit = 15 * time.Minute
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), partLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir, cmd.WaitDelay = dir, 10*time.Second
@@ -155,14 +212,13 @@ func suiteRun(t *testing.T, dir string, command []string) (outcome map[string]st
 	// A failure is seen in what the tests say.
 	_ = cmd.Run()
 	if ctx.Err() != nil {
-		t.Errorf("%q did not end in %v", command, limit)
+		t.Errorf("%q did not end in %v", command, partLimit)
 	}
 	return outcomes(stdout.String()), stderr.String()
 }
 
 // TestPythonSuiteOutcomes: what the runner prints on Linux is read as it is meant.
 func TestPythonSuiteOutcomes(t *testing.T) {
-	const python = "/usr/bin/python3"
 	needProgram(t, python, "python3")
 	found, err := filepath.Glob("/usr/lib/python3*/test/test_wait4.py")
 	if err != nil || len(found) == 0 {

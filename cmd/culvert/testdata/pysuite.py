@@ -1,7 +1,8 @@
-"""Runs modules of Python's own test suite and prints one line for each test: its outcome, a tab, its name, and for a
-skip a tab and why. Tests named after -x are left out. What the tests print themselves goes to standard error. With
--local first, their TCP sockets are AF_UNIX ones."""
-import errno, os, socket, sys, time, unittest
+"""Runs modules, or classes of modules, of Python's own test suite and prints one line for each test: its outcome, a tab,
+its name, and for a skip a tab and why. Tests named after -x are left out. What the tests print themselves goes to standard
+error. With -local first, their TCP sockets are AF_UNIX ones. With -list first, it prints the modules' classes, each with a tab and its number
+of tests."""
+import collections, errno, os, socket, sys, time, unittest
 
 
 class Local(socket.socket):
@@ -74,19 +75,25 @@ class Result(unittest.TextTestResult):
         self.tell('unexpected', test)
 
 
-def chosen(suite, left_out):
-    """The tests of suite that are not left out."""
-    kept = unittest.TestSuite()
+def cases(suite):
+    """The tests of suite, one by one."""
     for t in suite:
         if isinstance(t, unittest.TestSuite):
-            kept.addTest(chosen(t, left_out))
-        elif t.id() not in left_out:
-            kept.addTest(t)
-    return kept
+            yield from cases(t)
+        else:
+            yield t
+
+
+def chosen(suite, left_out):
+    """The tests of suite that are not left out."""
+    return unittest.TestSuite(t for t in cases(suite) if t.id() not in left_out)
 
 
 out = os.fdopen(os.dup(1), 'w', buffering=1)
 os.dup2(2, 1)
+listing = sys.argv[1] == '-list'
+if listing:
+    del sys.argv[1]
 if sys.argv[1] == '-local':
     del sys.argv[1]
     socket.create_server, socket.socket = local_server, Local
@@ -94,5 +101,9 @@ at = sys.argv.index('-x') if '-x' in sys.argv else len(sys.argv)
 modules, left_out = sys.argv[1:at], set(sys.argv[at + 1:])
 sys.argv[1:] = []
 suite = unittest.defaultTestLoader.loadTestsFromNames('test.' + m for m in modules)
+if listing:
+    count = collections.Counter(t.id().rpartition('.')[0].removeprefix('test.') for t in cases(suite))
+    out.writelines(f'{name}\t{n}\n' for name, n in sorted(count.items()))
+    sys.exit()
 result = unittest.TextTestRunner(resultclass=Result, stream=sys.stderr, verbosity=2).run(chosen(suite, left_out))
 sys.exit(not result.wasSuccessful())
