@@ -49,7 +49,7 @@ func kickIdle(p *PerCPU) {
 //go:nosplit
 func wanted(p *PerCPU) uint64 {
 	vm, mask := p.VM, uint64(0)
-	for w := uint64(0); w < vm.ReadyWords; w++ {
+	for w := uint64(0); w < load(&vm.ReadyWords); w++ {
 		for ready := load(&vm.Ready[w&(abi.MaxThreads/64-1)]); ready != 0; ready &= ready - 1 {
 			mask |= load(&thread(vm, w<<6+uint64(log2(ready))).Affinity)
 		}

@@ -58,7 +58,7 @@ func wake(p *PerCPU, i uint64) {
 //go:nosplit
 func anyReady(p *PerCPU) bool {
 	vm := p.VM
-	for w := uint64(0); w < vm.ReadyWords; w++ {
+	for w := uint64(0); w < load(&vm.ReadyWords); w++ {
 		if load(&vm.Ready[w&(abi.MaxThreads/64-1)]) != 0 {
 			return true
 		}
@@ -72,7 +72,7 @@ func anyReady(p *PerCPU) bool {
 //go:nosplit
 func take(p *PerCPU) *Thread {
 	vm := p.VM
-	words := vm.ReadyWords
+	words := load(&vm.ReadyWords)
 	me := uint64(1) << (p.ID & 63)
 	pos := p.Cursor
 	for n := uint64(0); n <= words; n++ {

@@ -15,7 +15,7 @@ import (
 type VM struct {
 	// Ready has a bit per thread slot: a hint that the thread may be taken. Set by wakers, cleared by takers.
 	Ready [abi.MaxThreads / 64]uint64
-	// ReadyWords is how many words of Ready are in use. Host writes.
+	// ReadyWords is how many words of Ready are in use; it only grows. Host writes.
 	ReadyWords uint64
 	// Idle has a bit per vCPU that found nothing ready; Sleep one per vCPU whose host thread really waits.
 	Idle, Sleep uint64

@@ -77,6 +77,7 @@ type Kernel struct {
 	sessions             map[int]*Session
 	slots                []*Thread // by slot index; nil is free as far as the shim knows
 	slotHint             int       // where the search for a free slot begins
+	readyWords           int       // guest.VM.ReadyWords: words of ready bits that have slots in use
 	lastTID              int
 	init                 *Process
 	links                [2]*linkPipe // standard input and output that are other VMs'
@@ -137,8 +138,6 @@ func New(cfg Config) (*Kernel, error) {
 		hostname:  cfg.Hostname, domainname: "(none)",
 		done: make(chan struct{}),
 	}
-	// Ring 0 looks for ready threads in the words that the table's slots need.
-	atomic.StoreUint64(&k.vm.ReadyWords, uint64(cfg.Layout.NumThreads+63)/64)
 	atomic.StoreUint64(&k.vm.CPUs, k.allCPUs())
 	atomic.StoreUint64(&k.vm.Timer, guest.Forever)
 	table := Table()

@@ -65,16 +65,24 @@ type Thread struct {
 }
 
 // findSlot returns a slot that neither shim nor ring 0 uses, or -1. Ring 0 stores abi.StateFree once it has left a
-// dead thread.
+// dead thread. Slots are used in turn, but no word of ready bits is begun while one before it has a free slot: ring 0 looks
+// at all words in use before it finds that nothing is ready.
 func (k *Kernel) findSlot() int {
-	for n := range k.slots {
-		i := (k.slotHint + n) % len(k.slots)
-		if k.slots[i] == nil && atomic.LoadUint64(&slotAt(k.ram, &k.cfg.Layout, i).State) == abi.StateFree {
-			k.slotHint = i + 1
-			return i
+	for {
+		slots := k.slots[:min(64*k.readyWords, len(k.slots))]
+		for n := range slots {
+			i := (k.slotHint + n) % len(slots)
+			if slots[i] == nil && atomic.LoadUint64(&slotAt(k.ram, &k.cfg.Layout, i).State) == abi.StateFree {
+				k.slotHint = i + 1
+				return i
+			}
 		}
+		if len(slots) == len(k.slots) {
+			return -1
+		}
+		k.readyWords++
+		atomic.StoreUint64(&k.vm.ReadyWords, uint64(k.readyWords)) // before a thread of that word is ready
 	}
-	return -1
 }
 
 // maxTID is the default of /proc/sys/kernel/pid_max on machines of this size.

@@ -10,19 +10,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newRAM maps guest memory: private, anonymous, populated as it is touched.
+// newRAM maps guest memory: private, anonymous, populated as it is touched. It begins at a multiple of a huge page, as
+// guest-physical addresses do: KVM maps a huge page of the host as one only where both have the same offset in it
+// (kvm_alloc_memslot_metadata of arch/x86/kvm/x86.c), and the guest's TLB misses are walks of one level less then.
 func newRAM(bytes int) ([]byte, error) {
-	ram, err := unix.Mmap(-1, 0, bytes, unix.PROT_READ|unix.PROT_WRITE,
+	base, err := unix.MmapPtr(-1, 0, nil, uintptr(bytes+abi.HugeSize), unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("map %d MiB of guest memory: %w (try a smaller --mem)", bytes>>20, err)
 	}
+	head := -uintptr(base) % abi.HugeSize
+	start := unsafe.Add(base, head)
+	err = unix.MunmapPtr(unsafe.Add(start, bytes), abi.HugeSize-head)
+	if err == nil && head != 0 {
+		err = unix.MunmapPtr(base, head)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("align guest memory: %w", err)
+	}
+	ram := unsafe.Slice((*byte)(start), bytes)
 	// A child of this process must not share the guest's pages.
 	if err := unix.Madvise(ram, unix.MADV_DONTFORK); err != nil {
-		unix.Munmap(ram)
+		freeRAM(ram)
 		return nil, fmt.Errorf("madvise guest memory: %w", err)
 	}
 	return ram, nil
+}
+
+// freeRAM unmaps what newRAM has mapped: unix.Munmap knows unix.Mmap's mappings only.
+func freeRAM(ram []byte) error {
+	return unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(ram)), uintptr(len(ram)))
 }
 
 // newText puts the guest kernel's text into a sealed memfd and maps it read-only.

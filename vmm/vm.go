@@ -269,10 +269,11 @@ func (vm *VM) Close() error {
 	if vm.sys != nil {
 		errs = append(errs, vm.sys.Close())
 	}
-	for _, m := range [][]byte{vm.ram, vm.text} {
-		if m != nil {
-			errs = append(errs, unix.Munmap(m))
-		}
+	if vm.ram != nil {
+		errs = append(errs, freeRAM(vm.ram))
+	}
+	if vm.text != nil {
+		errs = append(errs, unix.Munmap(vm.text))
 	}
 	for _, l := range vm.links {
 		errs = append(errs, l.Close())
