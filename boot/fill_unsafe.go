@@ -71,8 +71,8 @@ func (b *build) fillPerCPU(v int) {
 	helpers := code.Helpers()
 	word := base + uint64(unsafe.Offsetof(p.Code))
 	for i, f := range []unsafe.Pointer{
-		unsafe.Pointer(&p.Copy), unsafe.Pointer(&p.LoadUser), unsafe.Pointer(&p.Out), unsafe.Pointer(&p.SaveFPU),
-		unsafe.Pointer(&p.LoadFPU), unsafe.Pointer(&p.SetCR3), unsafe.Pointer(&p.Invlpg), unsafe.Pointer(&p.RDTSC),
+		unsafe.Pointer(&p.Copy), unsafe.Pointer(&p.LoadUser), unsafe.Pointer(&p.Out), unsafe.Pointer(&p.Save),
+		unsafe.Pointer(&p.SetCR3), unsafe.Pointer(&p.Invlpg), unsafe.Pointer(&p.RDTSC),
 		unsafe.Pointer(&p.Pause),
 	} {
 		p.Code[i] = span.GVA(helpers[i])

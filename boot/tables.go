@@ -34,9 +34,10 @@ func (b *build) mapPage(va uint64, gpa abi.GPA, bits uint64) {
 }
 
 // mapHuge adds the 2 MiB at gpa to the direct map.
-func (b *build) mapHuge(pdpt abi.GPA, gpa uint64) {
-	pd := b.table(pdpt, gpa>>30)
-	b.put64(pd+abi.GPA(gpa>>21%entries*8), gpa|abi.PTEPresent|abi.PTEWrite|abi.PTEHuge|abi.PTEGlobal|
+func (b *build) mapHuge(gpa uint64) {
+	va := uint64(abi.DirectBase) + gpa
+	pd := b.table(b.table(b.m.Layout.KernelCR3, va>>39), va>>30)
+	b.put64(pd+abi.GPA(va>>21%entries*8), gpa|abi.PTEPresent|abi.PTEWrite|abi.PTEHuge|abi.PTEGlobal|
 		abi.PTEAccessed|abi.PTEDirty|abi.PTENX)
 }
 
@@ -45,12 +46,11 @@ func (b *build) mapHuge(pdpt abi.GPA, gpa uint64) {
 func (b *build) pageTables() {
 	l := &b.m.Layout
 	l.KernelCR3 = b.alloc(abi.PageSize)
-	pdpt := b.table(l.KernelCR3, abi.DirectSlot)
 	for gpa := uint64(0); gpa < uint64(len(b.cfg.RAM)); gpa += abi.HugeSize {
-		b.mapHuge(pdpt, gpa)
+		b.mapHuge(gpa)
 	}
 	for i := range b.cfg.Links {
-		b.mapHuge(pdpt, uint64(abi.LinkGPA)+uint64(i)*abi.LinkStride)
+		b.mapHuge(uint64(abi.LinkGPA) + uint64(i)*abi.LinkStride)
 	}
 	for i, p := range b.cfg.Text {
 		b.mapPage(b.m.TextSpan.GVA(p.Addr), abi.TextGPA+abi.GPA(i*abi.PageSize), 0)

@@ -69,11 +69,37 @@ full:
 	CALL CX
 	JMP ·resume(SB)
 
-// resume returns to ring 3 as the thread PerCPU.Cur: by SYSRET, or by IRETQ if the slot says so.
+// resume returns to ring 3 as the thread PerCPU.Cur: by SYSRET, or by IRETQ if the slot says so. It loads the thread's FPU area
+// and both user bases first, if they are in the slot alone.
 TEXT ·resume(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
+	CMPQ PerCPU_Load(GS), $0
+	JNE load
 	MOVQ PerCPU_Cur(GS), SP
 	MOVUPS ThreadHead_X14(SP), X14
 	MOVUPS ThreadHead_X15(SP), X15
+	JMP loaded
+load:
+	MOVQ PerCPU_Cur(GS), DI
+	MOVQ ThreadHead_FSBase(DI), CX
+	WRFSBASEQ CX
+	MOVQ ThreadHead_GSBase(DI), CX
+	SWAPGS
+	WRGSBASEQ CX
+	SWAPGS
+	XORL CX, CX
+	MOVQ CX, PerCPU_Load(GS)
+	MOVQ PerCPU_XSaveMask(GS), AX
+	TESTQ AX, AX
+	JZ fx
+	MOVQ AX, DX
+	SHRQ $32, DX
+	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xaf; LONG $Thread_XSave // XRSTOR64 Thread_XSave(DI)
+	MOVQ DI, SP
+	JMP loaded
+fx:
+	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x8f; LONG $Thread_XSave // FXRSTOR64 Thread_XSave(DI)
+	MOVQ DI, SP
+loaded:
 	MOVQ ThreadHead_RFLAGS(SP), R11
 	ANDL $const_flagsUser, R11
 	ORL $const_flagsForced, R11
@@ -217,9 +243,17 @@ TEXT ·outPort(SB),NOSPLIT|NOFRAME,$0-0
 	OUTL
 	RET
 
-// saveFPU: AX = slot. Stores the FPU area and both user bases.
-TEXT ·saveFPU(SB),NOSPLIT|NOFRAME,$0-0
+// save: AX = slot of the running thread. Reads the TSC, after all earlier instructions, and stores the FPU area and both user
+// bases in the slot, unless they are there alone.
+TEXT ·save(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ AX, DI
+	LFENCE
+	RDTSC
+	SHLQ $32, DX
+	ORQ DX, AX
+	MOVQ AX, PerCPU_TSC(GS)
+	CMPQ PerCPU_Load(GS), $0
+	JNE saved
 	MOVUPS ThreadHead_X14(DI), X14
 	MOVUPS ThreadHead_X15(DI), X15
 	RDFSBASEQ CX
@@ -239,30 +273,7 @@ TEXT ·saveFPU(SB),NOSPLIT|NOFRAME,$0-0
 fx:
 	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x87; LONG $Thread_XSave // FXSAVE64 Thread_XSave(DI)
 	XORPS X15, X15
-	RET
-
-// loadFPU: AX = slot. The opposite of saveFPU; X14 and X15 go to their words, from which resume loads them.
-TEXT ·loadFPU(SB),NOSPLIT|NOFRAME,$0-0
-	MOVQ AX, DI
-	MOVQ ThreadHead_FSBase(DI), CX
-	WRFSBASEQ CX
-	MOVQ ThreadHead_GSBase(DI), CX
-	SWAPGS
-	WRGSBASEQ CX
-	SWAPGS
-	MOVQ PerCPU_XSaveMask(GS), AX
-	TESTQ AX, AX
-	JZ fx
-	MOVQ AX, DX
-	SHRQ $32, DX
-	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xaf; LONG $Thread_XSave // XRSTOR64 Thread_XSave(DI)
-	JMP loaded
-fx:
-	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0x8f; LONG $Thread_XSave // FXRSTOR64 Thread_XSave(DI)
-loaded:
-	MOVUPS X14, ThreadHead_X14(DI)
-	MOVUPS X15, ThreadHead_X15(DI)
-	XORPS X15, X15
+saved:
 	RET
 
 // setCR3: AX = value. Flushes all translations that are not global.

@@ -24,14 +24,14 @@ import (
 type Code struct {
 	// Assembly, in the order of codeAddrs.
 	SysEntry, StartCPU, PanicCPU                                                 uintptr
-	Copy, LoadUser, Out, SaveFPU, LoadFPU, SetCR3, Invlpg, RDTSC, Pause          uintptr
+	Copy, LoadUser, Out, Save, SetCR3, Invlpg, RDTSC, Pause                      uintptr
 	Gate0, Gate1, Gate2, Gate3, Gate4, Gate5, Gate6, Gate7, Gate8                uintptr
 	Gate10, Gate11, Gate12, Gate13, Gate14, Gate16, Gate17, Gate18, Gate19, Kick uintptr
 	// Compiled functions.
 	OnSyscall, OnTrap, OnStart, OnPanic uintptr
 }
 
-const numAddrs = 31
+const numAddrs = 30
 
 func codeAddrs(p *[numAddrs]uintptr)
 
@@ -50,8 +50,7 @@ func probe8()
 func copyMem()
 func loadUser()
 func outPort()
-func saveFPU()
-func loadFPU()
+func save()
 func setCR3()
 func invlpg()
 func rdtsc()
@@ -101,7 +100,7 @@ func (c *Code) Gates() map[int]uintptr {
 
 // Helpers returns the code of PerCPU's func values, in their order.
 func (c *Code) Helpers() [NumHelpers]uintptr {
-	return [NumHelpers]uintptr{c.Copy, c.LoadUser, c.Out, c.SaveFPU, c.LoadFPU, c.SetCR3, c.Invlpg, c.RDTSC, c.Pause}
+	return [NumHelpers]uintptr{c.Copy, c.LoadUser, c.Out, c.Save, c.SetCR3, c.Invlpg, c.RDTSC, c.Pause}
 }
 
 // FastCalls returns the code that serves system calls in ring 0, by number.

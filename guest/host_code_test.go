@@ -47,7 +47,7 @@ func TestHotRuns(t *testing.T) {
 		codePC(sysReadWrite), codePC(pipeRetry), codePC(retry), codePC(leaveWaits), codePC(pipeRead), codePC(pipeWrite),
 		codePC(getFile), codePC(wake), codePC(take), codePC(block), codePC(schedule), codePC(resumeRecord),
 		codePC(setSpace), codePC(onSyscall), codePC(due), codePC(leave),
-		code.SysEntry, code.Copy, code.SaveFPU, code.LoadFPU, code.SetCR3, code.RDTSC,
+		code.SysEntry, code.Copy, code.Save, code.SetCR3, code.RDTSC,
 	} {
 		if !slices.ContainsFunc(runs, func(r span) bool { return r.start <= pc && pc < r.end }) {
 			t.Errorf("%s is in none of the runs", runtime.FuncForPC(pc).Name())

@@ -30,7 +30,7 @@ func forward(p *PerCPU, t *Thread, kind, nr uint64) {
 		c.Args[0], c.Args[1], c.Args[2] = t.RDI, t.RSI, t.RDX
 		c.Args[3], c.Args[4], c.Args[5] = t.R10, t.R8, t.R9
 	}
-	p.SaveFPU(t)
+	p.Save(t)
 	charge(p, t)
 	hypercall(p, t, kind, nr)
 	flags := c.Flags
@@ -41,20 +41,21 @@ func forward(p *PerCPU, t *Thread, kind, nr uint64) {
 			p.SetCR3(p.CR3)
 		}
 		if flags&abi.FlagFPU != 0 {
-			p.LoadFPU(t)
+			p.Load = 1
 		}
 		if flags&abi.FlagIret != 0 {
 			t.Iret = 1
 		}
 		return
 	}
+	p.TSC = p.RDTSC()
 	if c.Action == abi.ActExit {
 		exit(p, t)
 	} else if block(p, t) {
 		// Woken on the way: t goes on, with whatever the shim left in its slot.
+		p.Load = 1
 		if resumeRecord(p, t) {
 			setSpace(p, t.Space)
-			p.LoadFPU(t)
 			return
 		}
 	}

@@ -123,7 +123,7 @@ func block(p *PerCPU, t *Thread) bool {
 //
 //go:nosplit
 func yield(p *PerCPU, t *Thread) {
-	p.SaveFPU(t)
+	p.Save(t)
 	t.Yields++
 	charge(p, t)
 	store(&t.OnCPU, 0)
@@ -157,8 +157,8 @@ func schedule(p *PerCPU) {
 		p.Stats.Switches++
 		p.Cur = uint64(uintptr(unsafe.Pointer(t)))
 		setSpace(p, t.Space)
+		p.Load = 1
 		if resumeRecord(p, t) {
-			p.LoadFPU(t)
 			return
 		}
 	}
@@ -210,6 +210,7 @@ func resumeRecord(p *PerCPU, t *Thread) bool {
 //go:nosplit
 func attend(p *PerCPU, t *Thread, nr uint64) bool {
 	hypercall(p, t, abi.KindNote, nr)
+	p.TSC = p.RDTSC()
 	c := p.Call
 	if c.Action == abi.ActExit {
 		exit(p, t)
@@ -250,11 +251,10 @@ func setSpace(p *PerCPU, s *Space) {
 	}
 }
 
-// charge adds the time since t was put on this vCPU to its account.
+// charge adds the time since t was put on this vCPU to its account, as of PerCPU.TSC.
 //
 //go:nosplit
 func charge(p *PerCPU, t *Thread) {
-	p.TSC = p.RDTSC()
 	t.TSCRun += p.TSC - t.TSCIn
 	t.TSCIn = p.TSC
 }

@@ -121,8 +121,11 @@ type PerCPU struct {
 	Cursor uint64
 	// Due is what is to be done when the code of a system call has returned; 0 = nothing.
 	Due uint64
-	// TSC is the time-stamp counter as it was last read, not long ago where a thread is taken.
+	// TSC is the time-stamp counter as it was last read, not long ago where a thread is taken or charged.
 	TSC uint64
+	// Load is 1 while the FPU area and the user's bases of thread Cur are in its slot alone: they are loaded on the
+	// return to ring 3, whatever the thread has used of them, so no thread ever runs with another's.
+	Load uint64
 	// FlushReq is raised by whoever takes rights from a PTE; FlushAck is the value last acted on.
 	FlushReq, FlushAck uint64
 	// Deferred is a frame whose reference is dropped after the next hypercall; 0 = none.
@@ -156,8 +159,7 @@ type PerCPU struct {
 	Copy     func(dst, src unsafe.Pointer, n uint64) (left uint64)
 	LoadUser func(addr unsafe.Pointer) (v, fault uint64)
 	Out      func(port uint64)
-	SaveFPU  func(t *Thread)
-	LoadFPU  func(t *Thread)
+	Save     func(t *Thread)
 	SetCR3   func(cr3 uint64)
 	Invlpg   func(va uint64)
 	RDTSC    func() uint64
@@ -175,7 +177,7 @@ const (
 )
 
 // NumHelpers is how many func values PerCPU has.
-const NumHelpers = 9
+const NumHelpers = 8
 
 // Stats are counters of one vCPU, written by ring 0 only and read by the host at any time.
 type Stats struct {
@@ -295,11 +297,13 @@ const (
 // FileTable maps descriptors to open files: a root of pointers to leaves of FilesPerLeaf entries. The host writes,
 // ring 0 reads. Leaves never move or shrink while a thread names the table.
 type FileTable struct {
-	Leaf [abi.PageSize / 8]uint64 // GVA of a page of entries, or 0
+	Leaf [FilesPerLeaf]uint64 // GVA of a leaf, or 0
+	// First is leaf 0: a process of few descriptors has them in the page that says where they are, one TLB miss less.
+	First [FilesPerLeaf]uint64
 }
 
-// FilesPerLeaf is how many entries a leaf page of a FileTable has. An entry is the open file's index plus one, or 0.
-const FilesPerLeaf = abi.PageSize / 8
+// FilesPerLeaf is how many entries a leaf of a FileTable has. An entry is the open file's index plus one, or 0.
+const FilesPerLeaf = abi.PageSize / 16
 
 // File is the shared part of an open file description. Slots are type-stable: an index always names a File, and a
 // reference is taken by incrementing Ref unless it is zero, then looking at the descriptor again.

@@ -69,10 +69,12 @@ func due(p *PerCPU, t *Thread) {
 		return
 	}
 	if what == dueSleep {
-		p.SaveFPU(t)
-		if block(p, t) && resumeRecord(p, t) {
-			p.LoadFPU(t)
-			return
+		p.Save(t)
+		if block(p, t) {
+			p.Load = 1 // the shim may change them meanwhile
+			if resumeRecord(p, t) {
+				return
+			}
 		}
 	}
 	schedule(p)

@@ -14,7 +14,7 @@ const (
 	leafSize = guest.FilesPerLeaf
 	// mirroredLeaves is how many leaves a guest.FileTable has. Descriptors from mirroredLeaves*leafSize on are
 	// unknown to ring 0, which forwards calls on them.
-	mirroredLeaves = abi.PageSize / 8
+	mirroredLeaves = guest.FilesPerLeaf
 	// nrOpen is the default of /proc/sys/fs/nr_open: the largest RLIMIT_NOFILE.
 	nrOpen = 1 << 20
 )
@@ -33,7 +33,7 @@ type FDTable struct {
 type fdLeaf struct {
 	fds  [leafSize]fdEntry
 	used int
-	gpa  abi.GPA // 0 if the leaf is not mirrored
+	gpa  abi.GPA // of its entries in guest RAM; 0 if the leaf is not mirrored
 }
 
 // inUse calls fn for the entries that are in use, in order; fn may close the one it gets.
@@ -157,11 +157,14 @@ func (d *FDTable) release(t *Thread) {
 		return
 	}
 	d.each(func(fd int, _ *fdEntry) { d.close(fd) })
-	root := d.k.tablePage(d.root)
+	root := structAt[guest.FileTable](d.k.ram, d.root)
 	for i, l := range d.leaves {
 		if l != nil {
 			if l.gpa != 0 {
 				atomic.StoreUint64(&root.Leaf[i], 0)
+			}
+			if i == 0 {
+				l.gpa = 0 // goes with the root
 			}
 			d.k.freeLeaf(l)
 		}
@@ -322,13 +325,17 @@ func (d *FDTable) addLeaf(i int) error {
 	}
 	l := d.k.newLeaf()
 	if i < mirroredLeaves {
-		gpa, err := d.k.takeTablePage()
-		if err != nil {
-			d.k.freeLeaf(l)
-			return err
+		root := structAt[guest.FileTable](d.k.ram, d.root)
+		gpa := d.root + firstLeaf
+		if i != 0 {
+			var err error
+			if gpa, err = d.k.takeTablePage(); err != nil {
+				d.k.freeLeaf(l)
+				return err
+			}
 		}
 		l.gpa = gpa
-		atomic.StoreUint64(&d.k.tablePage(d.root).Leaf[i], uint64(abi.DirectBase)+uint64(gpa))
+		atomic.StoreUint64(&root.Leaf[i], uint64(abi.DirectBase)+uint64(gpa))
 	}
 	d.leaves[i] = l
 	return nil
@@ -344,10 +351,10 @@ func (d *FDTable) mirror(fd int, f *OpenFile) {
 	if f != nil {
 		v = uint64(f.index) + 1
 	}
-	atomic.StoreUint64(&d.k.tablePage(l.gpa).Leaf[fd%leafSize], v)
+	atomic.StoreUint64(structAt[uint64](d.k.ram, l.gpa+abi.GPA(fd%leafSize*8)), v)
 }
 
-// takeTablePage takes a zeroed page of guest RAM for a guest.FileTable, root or leaf.
+// takeTablePage takes a zeroed page of guest RAM for a guest.FileTable, or for a leaf of one.
 func (k *Kernel) takeTablePage() (abi.GPA, error) {
 	gpa, err := k.memory.AllocBlock(0)
 	if err != nil {
@@ -362,9 +369,4 @@ func (k *Kernel) giveTablePage(gpa abi.GPA) {
 	if err := k.memory.FreeZeroed(gpa); err != nil {
 		panic("shim: descriptor table page: " + err.Error())
 	}
-}
-
-// tablePage is a page of a guest.FileTable.
-func (k *Kernel) tablePage(gpa abi.GPA) *guest.FileTable {
-	return structAt[guest.FileTable](k.ram, gpa)
 }

@@ -18,6 +18,9 @@ func structAt[T any](ram []byte, a abi.GPA) *T {
 	return (*T)(unsafe.Pointer(&ram[a]))
 }
 
+// firstLeaf is where the entries of leaf 0 lie in a guest.FileTable.
+const firstLeaf = abi.GPA(unsafe.Offsetof(guest.FileTable{}.First))
+
 // slotAt returns slot i of the thread table.
 func slotAt(ram []byte, l *Layout, i int) *guest.Thread {
 	return structAt[guest.Thread](ram, l.Threads+abi.GPA(i*abi.ThreadSize))

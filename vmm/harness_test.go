@@ -124,9 +124,7 @@ const userRW = abi.PTEPresent | abi.PTEWrite | abi.PTEUser | abi.PTENX
 func (h *harness) newSpace(shared uint64) *guest.Space {
 	l := h.vm.Layout()
 	root := h.alloc()
-	for _, slot := range []int{abi.DirectSlot, abi.TextSlot} {
-		*h.word(root + abi.GPA(slot*8)) = *h.word(l.KernelCR3 + abi.GPA(slot*8))
-	}
+	*h.word(root + abi.KernelSlot*8) = *h.word(l.KernelCR3 + abi.KernelSlot*8)
 	for _, ph := range h.elf.Progs {
 		if ph.Type != elf.PT_LOAD {
 			continue

@@ -11,9 +11,12 @@
 //
 // Guest-virtual, the same in every address space (supervisor, global, NX except text):
 //
-//	DirectBase        all of RAM: frames, page tables and shared tables are reached at DirectBase+GPA; links, too
 //	TextBase          guest-kernel text
 //	VCPUBase          one VCPUStride window per vCPU: its page, its stacks with guard pages, its GDT and TSS
+//	DirectBase        all of RAM: frames, page tables and shared tables are reached at DirectBase+GPA; links, too
+//
+// All three lie in one slot of the PML4, and text, windows and the first GiB of RAM in one page directory: a TLB miss after a
+// switch reads page tables, and in a VM the address of each is a miss of its own (nested paging).
 //
 // User addresses end at UserEnd. The top page of the low half stays unmapped, so that SYSRET can never see a
 // non-canonical RIP (see ring0 rule "SYSRET on Intel").
@@ -54,18 +57,21 @@ const (
 const (
 	// UserEnd is the first address past user memory: TASK_SIZE_MAX of arch/x86/include/asm/page_64_types.h.
 	UserEnd GVA = 0x7fff_ffff_f000
-	// DirectBase is where RAM is mapped, supervisor-only. Slot 272 of the PML4.
-	DirectBase GVA = 0xffff_8800_0000_0000
-	// TextBase is where the guest kernel's text is mapped. Slot 511 of the PML4, as is VCPUBase.
-	TextBase GVA = 0xffff_ffff_8000_0000
+	// TextBase is where the guest kernel's text is mapped: the beginning of the PML4's slot KernelSlot.
+	TextBase GVA = 0xffff_ff80_0000_0000
 	// VCPUBase is the window of vCPU 0; vCPU i has VCPUBase + i*VCPUStride. Text and the first windows share a page table,
 	// which a TLB miss of a nested guest pays for; and what one switch of threads touches, in the windows, in the text and
 	// in the first pages of RAM (KernelStart), differs in its page numbers modulo 64, which pick the set of many a TLB,
 	// QEMU's among them.
-	VCPUBase GVA = 0xffff_ffff_8013_0000
+	VCPUBase = TextBase + 0x13_0000
 	// VCPUStride is the size of one vCPU's window. Pages of it that are not named below are guard pages.
 	VCPUStride = 0x10000
+	// DirectBase is where RAM is mapped, supervisor-only, in the 2 MiB pages that follow the windows.
+	DirectBase = TextBase + 2*HugeSize
 )
+
+// The windows end before DirectBase: this does not compile otherwise.
+const _ = uint64(DirectBase - (VCPUBase + MaxVCPUs*VCPUStride))
 
 // Offsets in a vCPU's window.
 const (
@@ -79,11 +85,8 @@ const (
 	VCPUIDT      = 0xb000
 )
 
-// PML4 slots of the shared upper half, copied into every address space.
-const (
-	DirectSlot = 272
-	TextSlot   = 511
-)
+// KernelSlot is the PML4 slot of the shared upper half, copied into every address space.
+const KernelSlot = 511
 
 // Limits of the shared tables.
 const (

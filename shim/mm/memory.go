@@ -32,7 +32,7 @@ type Config struct {
 	// Refs is the table of reference counts, a uint32 per frame of RAM (guest.VM.Refs, as a GPA). It lies outside
 	// [Start, End).
 	Refs abi.GPA
-	// Template is a PML4 whose upper half every address space gets (slots abi.DirectSlot and abi.TextSlot).
+	// Template is a PML4 whose upper half every address space gets (slot abi.KernelSlot).
 	Template abi.GPA
 	Flusher  Flusher
 	// Discard gives memory back to the host, after which it reads as zero. Nil: madvise(MADV_DONTNEED).

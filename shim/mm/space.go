@@ -96,9 +96,7 @@ func (m *Memory) newSpace() (*Space, error) {
 	m.nextID++
 	m.live++
 	top, tmpl := tableAt(m.ram, root.gpa()), tableAt(m.ram, m.cfg.Template)
-	for _, i := range []int{abi.DirectSlot, abi.TextSlot} {
-		atomic.StoreUint64(&top[i], atomic.LoadUint64(&tmpl[i]))
-	}
+	atomic.StoreUint64(&top[abi.KernelSlot], atomic.LoadUint64(&tmpl[abi.KernelSlot]))
 	atomic.StoreUint64(&s.guest.CR3, uint64(root.gpa()))
 	atomic.StoreUint64(&s.guest.Active, 0)
 	atomic.StoreUint64(&s.guest.ID, s.id)
@@ -229,9 +227,7 @@ func (s *Space) destroy() {
 	}
 	s.vmas = nil
 	top := tableAt(m.ram, s.root.gpa)
-	for _, i := range []int{abi.DirectSlot, abi.TextSlot} {
-		atomic.StoreUint64(&top[i], 0)
-	}
+	atomic.StoreUint64(&top[abi.KernelSlot], 0)
 	s.root.free(m)
 	s.root = nil
 	m.slab = append(m.slab, s.gpa)

@@ -40,8 +40,7 @@ func newMachine(t testing.TB, size, vcpus int) *machine {
 	}
 	t.Cleanup(func() { _ = unix.Munmap(ram) })
 	mc := &machine{t: t, ram: ram}
-	tableAt(ram, testTemplate)[abi.DirectSlot] = 0xd1
-	tableAt(ram, testTemplate)[abi.TextSlot] = 0x7e
+	tableAt(ram, testTemplate)[abi.KernelSlot] = 0xd1
 	mc.Memory, err = New(Config{
 		RAM: ram, Start: testStart, End: abi.GPA(size), Refs: testRefs, Template: testTemplate, Flusher: mc,
 		Discard: func(b []byte) error { mc.discards++; return unix.Madvise(b, unix.MADV_DONTNEED) },
