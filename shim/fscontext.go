@@ -13,6 +13,15 @@ type FSContext struct {
 	vfs.Context
 }
 
+// DirError says that the first process cannot start in its working directory: the set-up is at fault, not the program.
+type DirError struct {
+	Dir string
+	Err error
+}
+
+func (e *DirError) Error() string { return fmt.Sprintf("working directory %s: %v", e.Dir, e.Err) }
+func (e *DirError) Unwrap() error { return e.Err }
+
 // newFSContext starts in directory dir of the tree.
 func newFSContext(ns *vfs.Namespace, cred *vfs.Cred, dir string) (*FSContext, error) {
 	c := &FSContext{Context: vfs.Context{Cred: cred, Root: ns.Root(), Cwd: ns.Root(), Umask: 0o022}}
@@ -24,7 +33,7 @@ func newFSContext(ns *vfs.Namespace, cred *vfs.Cred, dir string) (*FSContext, er
 		err = ns.CheckDir(&c.Context, p)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("working directory %s: %w", dir, err)
+		return nil, &DirError{dir, err}
 	}
 	c.Cwd = p
 	return c, nil

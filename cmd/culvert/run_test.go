@@ -100,6 +100,8 @@ func TestKVMExitCodes(t *testing.T) {
 		{"missing", []string{"--", "no-such-program"}, 127, "no-such-program"},
 		{"missing path", []string{"--", "/no/such/program"}, 127, "/no/such/program"},
 		{"directory", []string{"--", "/usr"}, 126, "/usr"},
+		{"missing working directory", []string{"--workdir", "/no/such", "--", "true"}, 125, "/no/such"},
+		{"working directory that is a file", []string{"--workdir", "/etc/passwd", "--", "true"}, 125, "/etc/passwd"},
 		{"not executable", []string{"--", write("plain", "text", 0o644)}, 126, "plain"},
 		{"not a program", []string{"--", write("noexec", "\x01\x02\x03", 0o755)}, 126, "noexec"},
 		{"truncated", []string{"--", write("short", string(elf[:100]), 0o755)}, 126, "short"},

@@ -215,7 +215,10 @@ func findProgram(root *rootfs.Root, name string, env []string) (string, int, err
 }
 
 // startFailure is the exit code of a program that could not be started.
-func startFailure(_ string, err error) int {
+func startFailure(err error) int {
+	if _, ok := errors.AsType[*shim.DirError](err); ok {
+		return exitFailure
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return exitNotFound
 	}

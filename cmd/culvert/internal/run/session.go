@@ -97,7 +97,7 @@ func (o *options) load(vm *vmm.VM, root *rootfs.Root, program string, stdio [3]*
 		return nil, exitFailure, errors.Join(err, k.Close())
 	}
 	if err := k.Start(); err != nil {
-		return nil, startFailure(program, err), errors.Join(fmt.Errorf("%s: %w", o.args[0], err), k.Close())
+		return nil, startFailure(err), errors.Join(fmt.Errorf("%s: %w", o.args[0], err), k.Close())
 	}
 	return k, 0, nil
 }
