@@ -472,6 +472,10 @@ func TestTimerRests(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
+		x.wantCall(0, unix.SYS_GETITIMER, 0, testBase+0x200)
+		if x.peek(testBase+0x210)|x.peek(testBase+0x218) != 0 {
+			t.Error("a timer that rests has time left")
+		}
 		// Taking the signal lets it go on.
 		x.wantCall(sig.SIGALRM, unix.SYS_RT_SIGTIMEDWAIT, set, 0, 0, 8)
 	}

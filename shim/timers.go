@@ -289,9 +289,17 @@ func (pt *processTimers) itimer(which int32) (*timer, error) {
 	return nil, unix.EINVAL
 }
 
+// remaining is what setitimer(2) and its kin tell of the time left: nothing while the timer rests (itimer_get_remtime).
+func (m *timer) remaining() time.Duration {
+	if m.host == nil {
+		return 0
+	}
+	return m.left()
+}
+
 // set arms the timer for a time from now and returns what was left and the old interval.
 func (m *timer) set(value, interval time.Duration) (left, old time.Duration) {
-	left, old = m.left(), m.interval
+	left, old = m.remaining(), m.interval
 	when := time.Duration(0)
 	if value != 0 {
 		if when = m.now() + value; when < 0 {
@@ -368,7 +376,7 @@ func sysGetitimer(t *Thread, a Args) (uint64, error) {
 	}
 	var b [32]byte
 	putTimeval(b[0:], m.interval)
-	putTimeval(b[16:], m.left())
+	putTimeval(b[16:], m.remaining())
 	return 0, t.copyOut(a[1], b[:])
 }
 
