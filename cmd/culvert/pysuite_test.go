@@ -41,9 +41,8 @@ var suiteModules = []suiteModule{
 	{name: "test_select"},
 	{name: "test_epoll", local: true},
 	{name: "test_selectors", leftOut: map[string]string{
-		"test_selectors.DefaultSelectorTestCase.test_above_fd_setsize": manySockets,
-		"test_selectors.EpollSelectorTestCase.test_above_fd_setsize":   manySockets,
-		"test_selectors.PollSelectorTestCase.test_above_fd_setsize":    manySockets,
+		"test_selectors.EpollSelectorTestCase.test_above_fd_setsize": manySockets,
+		"test_selectors.PollSelectorTestCase.test_above_fd_setsize":  manySockets,
 	}},
 	{name: "test_signal", local: true, leftOut: map[string]string{
 		"test_signal.StressTest.test_stress_modifying_handlers": "sets a handler 40,000 times in each round, an exit each",
