@@ -16,6 +16,9 @@ func (f frame) gpa() abi.GPA { return abi.GPA(f) << abi.PageShift }
 // MaxOrder is the largest block: 2^MaxOrder frames, 4 MiB.
 const MaxOrder = 10
 
+// hugeOrder is the order of a huge page of the host.
+const hugeOrder = abi.HugeShift - abi.PageShift
+
 // ErrNoMem is returned when guest memory has no frame, or no block of that size, left.
 var ErrNoMem = errors.New("guest memory is exhausted")
 
@@ -90,11 +93,18 @@ func (a *frames) takeBuddy(order int) (frame, bool) {
 			continue
 		}
 		a.free[o].clear(i)
+		whole := o >= hugeOrder
 		for ; o > order; o-- {
 			i *= 2
 			a.free[o-1].set(i + 1) // the upper half stays free
 		}
-		return frame(i) << order, true
+		f := frame(i) << order
+		if whole && order < hugeOrder {
+			// The first access to a huge page of the host decides whether it is one: a load would leave the zero page,
+			// which is split into small ones at the first store (do_huge_pmd_wp_page of mm/huge_memory.c).
+			a.page(f)[0] = 0
+		}
+		return f, true
 	}
 	return 0, false
 }
