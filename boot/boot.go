@@ -117,7 +117,8 @@ func (b *build) structures() {
 	l.VMPage = b.alloc(abi.PageSize)
 	for range b.cfg.VCPUs {
 		l.Pools = append(l.Pools, b.alloc(abi.PageSize))
-		l.PerCPU = append(l.PerCPU, b.alloc(abi.PageSize))
+		pages := b.alloc(abi.VCPUEnd - perCPUPage)
+		l.PerCPU = append(l.PerCPU, pages+abi.VCPUPage-perCPUPage)
 		l.Calls = append(l.Calls, b.alloc(abi.PageSize))
 	}
 	// A slot of each table per so many bytes of RAM: 1 GiB has all 4096 threads and 65536 open files.

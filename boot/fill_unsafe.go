@@ -37,18 +37,18 @@ func (b *build) fill() {
 	}
 }
 
-// fillPerCPU writes the page that GS will point to.
+// fillPerCPU writes what GS will point to.
 func (b *build) fillPerCPU(v int) {
 	l, span, code, base := &b.m.Layout, b.m.TextSpan, &b.cfg.Code, vcpuBase(v)
 	p := view[guest.PerCPU](b.cfg.RAM, l.PerCPU[v])
 	p.Self, p.ID = base+abi.VCPUPage, uint64(v)
-	p.KStack = base + abi.VCPUStackEnd - stackPad
+	p.KStack = base + abi.VCPUPage - stackPad
 	p.CallPage = base + abi.VCPUCall
 	p.OnSyscall, p.OnTrap = span.GVA(code.OnSyscall), span.GVA(code.OnTrap)
 	p.OnStart, p.OnPanic = span.GVA(code.OnStart), span.GVA(code.OnPanic)
 	// The guard lies where compiled code that is not nosplit would find its stack's end.
 	const guard = 928
-	p.G = guest.FakeG{Lo: base + abi.VCPUStack, Hi: base + abi.VCPUStackEnd,
+	p.G = guest.FakeG{Lo: base + abi.VCPUStack, Hi: base + abi.VCPUPage,
 		Guard0: base + abi.VCPUStack + guard, Guard1: ^uint64(0)}
 	p.CR3 = uint64(l.KernelCR3)
 	p.Probe = 1 << 20 // out of any table's bounds
@@ -69,7 +69,7 @@ func (b *build) fillPerCPU(v int) {
 	setAddr(unsafe.Pointer(&p.Call), base+abi.VCPUCall)
 	setAddr(unsafe.Pointer(&p.Pool), gva(l.Pools[v]))
 	helpers := code.Helpers()
-	word := base + uint64(unsafe.Offsetof(p.Code))
+	word := p.Self + uint64(unsafe.Offsetof(p.Code))
 	for i, f := range []unsafe.Pointer{
 		unsafe.Pointer(&p.Copy), unsafe.Pointer(&p.LoadUser), unsafe.Pointer(&p.Out), unsafe.Pointer(&p.Save),
 		unsafe.Pointer(&p.SetCR3), unsafe.Pointer(&p.Invlpg), unsafe.Pointer(&p.RDTSC),

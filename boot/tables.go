@@ -61,10 +61,12 @@ func (b *build) pageTables() {
 	for v := range b.cfg.VCPUs {
 		base := vcpuBase(v)
 		const rw = abi.PTEWrite | abi.PTENX
-		b.mapPage(base+abi.VCPUPage, l.PerCPU[v], rw)
 		b.mapPage(base+abi.VCPUCall, l.Calls[v], rw)
-		for off := uint64(abi.VCPUStack); off < abi.VCPUStackEnd; off += abi.PageSize {
+		for off := uint64(abi.VCPUStack); off < perCPUPage; off += abi.PageSize {
 			b.mapPage(base+off, b.alloc(abi.PageSize), rw)
+		}
+		for off := uint64(perCPUPage); off < abi.VCPUEnd; off += abi.PageSize {
+			b.mapPage(base+off, l.PerCPU[v]-abi.VCPUPage+abi.GPA(off), rw)
 		}
 		b.mapPage(base+abi.VCPUIST, b.alloc(abi.PageSize), rw)
 		tables := b.alloc(abi.PageSize)
@@ -73,6 +75,9 @@ func (b *build) pageTables() {
 		b.mapPage(base+abi.VCPUIDT, idt, abi.PTENX)
 	}
 }
+
+// perCPUPage is the offset in a window of the page in which guest.PerCPU begins.
+const perCPUPage = abi.VCPUPage &^ abi.PageMask
 
 // vcpuBase is the guest address of a vCPU's window.
 func vcpuBase(v int) uint64 { return uint64(abi.VCPUBase) + uint64(v)*abi.VCPUStride }
@@ -102,8 +107,8 @@ func (b *build) fillGDT(gpa abi.GPA, v int) {
 	} {
 		b.put64(gpa+abi.GPA(i*8), d)
 	}
-	b.put64(gpa+tssOffset+4, base+abi.VCPUStackEnd-stackPad) // RSP0
-	b.put64(gpa+tssOffset+36, base+abi.VCPUISTEnd)           // IST1
+	b.put64(gpa+tssOffset+4, base+abi.VCPUPage-stackPad) // RSP0
+	b.put64(gpa+tssOffset+36, base+abi.VCPUISTEnd)       // IST1
 	binary.LittleEndian.PutUint16(b.cfg.RAM[gpa+tssOffset+102:], tssLimit+1)
 }
 

@@ -78,7 +78,7 @@ func (b *build) registers(v int) VCPU {
 	ss.Selector = abi.KernelDS
 	gs.Base = base + abi.VCPUPage
 	return VCPU{
-		RIP: span.GVA(code.StartCPU), RSP: base + abi.VCPUStackEnd - stackPad, RFLAGS: 2,
+		RIP: span.GVA(code.StartCPU), RSP: base + abi.VCPUPage - stackPad, RFLAGS: 2,
 		CR0: cr0, CR3: uint64(b.m.Layout.KernelCR3), CR4: cr4, EFER: efer, XCR0: f.XCR0,
 		CS: Segment{Selector: abi.KernelCS, Limit: 0xffffffff, Type: 0xb, L: true},
 		DS: data, SS: ss, GS: gs,

@@ -38,7 +38,15 @@ type VM struct {
 	_     [2]uint64 // to a cache line
 	// Walks has a word per vCPU, in a cache line of its own: odd while the vCPU is among what epoll links, see there.
 	Walks [abi.MaxVCPUs][8]uint64
+	// Spaces are the blocks that the host uses first: a switch touches its Space after the TLB was emptied, and this page anyway.
+	Spaces [VMSpaces]Space
 }
+
+// VMSpaces is how many address spaces have their Space in the VM page.
+const VMSpaces = 21
+
+// The VM page holds one VM: this does not compile if it grows beyond.
+const _ = uint(abi.PageSize - unsafe.Sizeof(VM{}))
 
 // Forever is a deadline that never comes.
 const Forever = ^uint64(0)
@@ -92,9 +100,9 @@ type Call struct {
 	Action, Ret, Flags uint64
 }
 
-// PerCPU is the page that GS points to in ring 0. The assembly finds everything here; nothing is reached by symbol.
+// PerCPU is what GS points to in ring 0. The assembly finds everything here; nothing is reached by symbol.
 type PerCPU struct {
-	Self     uint64 // GVA of this page
+	Self     uint64 // GVA of this struct
 	KStack   uint64 // top of the kernel stack
 	Cur      uint64 // GVA of the running thread's slot
 	UserRSP  uint64 // scratch of the SYSCALL entry
@@ -138,17 +146,7 @@ type PerCPU struct {
 	TimeSpec [2]uint64
 	// Barrier is stored to for the full barrier that a locked instruction is.
 	Barrier uint64
-	// Scratch of calls on epoll instances, which do not fit the stack: nothing else runs on this vCPU meanwhile.
-	Pass  epoll.Pass
-	Walk  epoll.Walk
-	Peek  epoll.Peek
-	Event [2]uint64 // a struct epoll_event on its way to user memory
-	// PollFDs is an array of struct pollfd from user memory.
-	PollFDs [PollFiles]uint64
-	// Probe is an index that the self-test uses to provoke a bounds panic.
-	Probe uint64
-
-	Stats Stats
+	Stats   Stats
 
 	// Serve says of each system call how ring 0 serves it: 0 not at all; below ServeCode by the word of the thread's slot
 	// that has this index, which the assembly answers; else by the code at index Serve-ServeCode of Calls.
@@ -165,10 +163,26 @@ type PerCPU struct {
 	RDTSC    func() uint64
 	Pause    func()
 	Code     [NumHelpers]uint64
+
+	// What follows may lie in another page: see abi.VCPUPage.
+
+	// Scratch of calls on epoll instances, which do not fit the stack: nothing else runs on this vCPU meanwhile.
+	Pass  epoll.Pass
+	Walk  epoll.Walk
+	Peek  epoll.Peek
+	Event [2]uint64 // a struct epoll_event on its way to user memory
+	// PollFDs is an array of struct pollfd from user memory.
+	PollFDs [PollFiles]uint64
+	// Probe is an index that the self-test uses to provoke a bounds panic.
+	Probe uint64
 }
 
-// A vCPU's page holds one PerCPU: this does not compile if it grows beyond.
-const _ = uint(abi.PageSize - unsafe.Sizeof(PerCPU{}))
+// A vCPU's window has room for one PerCPU, and a page holds what a switch needs of it: this does not compile if it grows
+// beyond.
+const (
+	_ = uint(abi.VCPUEnd - abi.VCPUPage - unsafe.Sizeof(PerCPU{}))
+	_ = uint(abi.PageSize - abi.VCPUPage&abi.PageMask - unsafe.Offsetof(PerCPU{}.Pass))
+)
 
 // ServeCode is the first number of PerCPU.Serve that stands for code; maxCalls is how many may be.
 const (

@@ -24,6 +24,7 @@ func (k *Kernel) initMemory() error {
 	k.serving.Store(-1)
 	m, err := mm.New(mm.Config{
 		RAM: k.ram, Start: l.FirstFree, End: abi.GPA(len(k.ram)) &^ abi.PageMask, Refs: l.Refs, Template: l.KernelCR3,
+		Spaces: l.VMPage + vmSpaces, NumSpaces: guest.VMSpaces,
 		Flusher: flusher{k},
 	})
 	if err != nil {

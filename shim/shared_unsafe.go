@@ -18,6 +18,9 @@ func structAt[T any](ram []byte, a abi.GPA) *T {
 	return (*T)(unsafe.Pointer(&ram[a]))
 }
 
+// vmSpaces is where the address spaces' blocks lie in the VM page.
+const vmSpaces = abi.GPA(unsafe.Offsetof(guest.VM{}.Spaces))
+
 // firstLeaf is where the entries of leaf 0 lie in a guest.FileTable.
 const firstLeaf = abi.GPA(unsafe.Offsetof(guest.FileTable{}.First))
 

@@ -75,14 +75,16 @@ const _ = uint64(DirectBase - (VCPUBase + MaxVCPUs*VCPUStride))
 
 // Offsets in a vCPU's window.
 const (
-	VCPUPage     = 0x0000 // guest.PerCPU: GS base
-	VCPUCall     = 0x1000 // guest.Call: the hypercall page
-	VCPUStack    = 0x3000 // kernel stack, grows down from VCPUStackEnd; 0x2000 is its guard
-	VCPUStackEnd = 0x7000
-	VCPUIST      = 0x8000 // IST stack for #DF, NMI and #MC; 0x7000 is its guard
-	VCPUISTEnd   = 0x9000
-	VCPUTables   = 0xa000 // GDT and TSS; 0x9000 is a guard
-	VCPUIDT      = 0xb000
+	VCPUCall  = 0x1000 // guest.Call: the hypercall page
+	VCPUStack = 0x3000 // kernel stack, grows down from VCPUPage; 0x2000 is its guard
+	// VCPUPage is where guest.PerCPU begins, GS base: what it has to do with a switch lies in one page with the part of
+	// the stack that a switch needs.
+	VCPUPage   = 0x6500
+	VCPUEnd    = 0x8000 // of guest.PerCPU
+	VCPUIST    = 0x9000 // IST stack for #DF, NMI and #MC; 0x8000 is its guard
+	VCPUISTEnd = 0xa000
+	VCPUTables = 0xb000 // GDT and TSS; 0xa000 is a guard
+	VCPUIDT    = 0xc000
 )
 
 // KernelSlot is the PML4 slot of the shared upper half, copied into every address space.

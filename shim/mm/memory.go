@@ -32,6 +32,9 @@ type Config struct {
 	// Refs is the table of reference counts, a uint32 per frame of RAM (guest.VM.Refs, as a GPA). It lies outside
 	// [Start, End).
 	Refs abi.GPA
+	// Spaces has room for the first address spaces' guest.Space blocks, cache-line-aligned; any more lie in [Start, End).
+	Spaces    abi.GPA
+	NumSpaces int
 	// Template is a PML4 whose upper half every address space gets (slot abi.KernelSlot).
 	Template abi.GPA
 	Flusher  Flusher
@@ -79,6 +82,8 @@ func New(cfg Config) (*Memory, error) {
 		return nil, fmt.Errorf("mm: frames from %#x to %#x do not lie in RAM of %#x bytes", cfg.Start, cfg.End, size)
 	case cfg.Refs&abi.PageMask != 0 || refsEnd > size || (cfg.Refs < cfg.End && refsEnd > cfg.Start):
 		return nil, fmt.Errorf("mm: reference counts from %#x to %#x overlap the frames or exceed RAM of %#x bytes", cfg.Refs, refsEnd, size)
+	case cfg.Spaces%spaceSize != 0 || cfg.Spaces+abi.GPA(cfg.NumSpaces)*spaceSize > size:
+		return nil, fmt.Errorf("mm: %d blocks of address spaces at %#x do not lie in RAM of %#x bytes", cfg.NumSpaces, cfg.Spaces, size)
 	case cfg.Template&abi.PageMask != 0 || cfg.Template+abi.PageSize > size:
 		return nil, fmt.Errorf("mm: template page table at %#x does not lie in RAM of %#x bytes", cfg.Template, size)
 	case cfg.Flusher == nil:
@@ -98,6 +103,9 @@ func New(cfg Config) (*Memory, error) {
 		objects: map[any]*Object{},
 		pins:    map[frame]*pinCount{},
 		nextID:  1,
+	}
+	for i := cfg.NumSpaces; i > 0; i-- {
+		m.slab = append(m.slab, cfg.Spaces+abi.GPA(i-1)*spaceSize)
 	}
 	return m, nil
 }
