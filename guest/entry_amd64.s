@@ -217,32 +217,6 @@ TEXT ·copied(SB),NOSPLIT|NOFRAME,$0-0
 closed:
 	RET
 
-// probe8: +0 MOVQ (AX), AX; RET. A fault skips the load and sets CX to 1.
-TEXT ·probe8(SB),NOSPLIT|NOFRAME,$0-0
-	MOVQ (AX), AX
-	RET
-
-// loadUser: AX = address of a user word; AX = its value, BX = 0, or BX = 1 after a fault.
-TEXT ·loadUser(SB),NOSPLIT|NOFRAME,$0-0
-	XORL CX, CX
-	CMPQ PerCPU_SMAP(GS), $0
-	JEQ plain
-	STAC
-	CALL ·probe8(SB)
-	CLAC
-	MOVQ CX, BX
-	RET
-plain:
-	CALL ·probe8(SB)
-	MOVQ CX, BX
-	RET
-
-// outPort: AX = port.
-TEXT ·outPort(SB),NOSPLIT|NOFRAME,$0-0
-	MOVL AX, DX
-	OUTL
-	RET
-
 // save: AX = slot of the running thread. Reads the TSC, after all earlier instructions, and stores the FPU area and both user
 // bases in the slot, unless they are there alone.
 TEXT ·save(SB),NOSPLIT|NOFRAME,$0-0
@@ -279,6 +253,32 @@ saved:
 // setCR3: AX = value. Flushes all translations that are not global.
 TEXT ·setCR3(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ AX, CR3
+	RET
+
+// probe8: +0 MOVQ (AX), AX; RET. A fault skips the load and sets CX to 1.
+TEXT ·probe8(SB),NOSPLIT|NOFRAME,$0-0
+	MOVQ (AX), AX
+	RET
+
+// loadUser: AX = address of a user word; AX = its value, BX = 0, or BX = 1 after a fault.
+TEXT ·loadUser(SB),NOSPLIT|NOFRAME,$0-0
+	XORL CX, CX
+	CMPQ PerCPU_SMAP(GS), $0
+	JEQ plain
+	STAC
+	CALL ·probe8(SB)
+	CLAC
+	MOVQ CX, BX
+	RET
+plain:
+	CALL ·probe8(SB)
+	MOVQ CX, BX
+	RET
+
+// outPort: AX = port.
+TEXT ·outPort(SB),NOSPLIT|NOFRAME,$0-0
+	MOVL AX, DX
+	OUTL
 	RET
 
 // invlpg: AX = address.

@@ -7,6 +7,27 @@ import (
 	"culvert/shim/abi"
 )
 
+// onTrap is called by the gates for exceptions in ring 3 and for the kick vector.
+//
+//go:nosplit
+func onTrap(p *PerCPU, t *Thread) {
+	if p.Vector == abi.VecKick {
+		p.Stats.Ticks++
+		if anyReady(p) {
+			yield(p, t)
+			schedule(p)
+		}
+		leave(p)
+		return
+	}
+	if p.Vector != abi.VecPF || !fixFault(p, p.CR2, p.Err) {
+		c := p.Call
+		c.Vector, c.Err, c.CR2, c.Copy = p.Vector, p.Err, p.CR2, 0
+		forward(p, t, abi.KindFault, 0)
+	}
+	leave(p)
+}
+
 // fixFault serves a page fault of user memory without the host: a zeroed frame where the PTE says PTEDemand, and
 // copy-on-write where it says PTECOW. It reports false if the host has to look.
 //

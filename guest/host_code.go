@@ -180,7 +180,7 @@ func hotRuns(funcs []span) []span {
 	code := Addresses()
 	runs := []span{
 		{codePC((*pipes.Pipe).BeginRead), codePC((*pipes.WaitSet).Take)},
-		{codePC(sysReadWrite), code.RDTSC},
+		{codePC(sysReadWrite), code.SetCR3},
 	}
 	for i := range runs {
 		last := slices.IndexFunc(funcs, func(f span) bool { return f.start == runs[i].end })

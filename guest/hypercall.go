@@ -69,3 +69,27 @@ func note(p *PerCPU, t *Thread, nr, arg uint64) {
 	p.Call.Args[0] = arg
 	forward(p, t, abi.KindNote, nr)
 }
+
+// attend makes a note for a thread that is not in ring 3 yet. It reports false if the thread is gone or
+// blocked, and nothing was taken in its place.
+//
+//go:nosplit
+func attend(p *PerCPU, t *Thread, nr uint64) bool {
+	hypercall(p, t, abi.KindNote, nr)
+	p.TSC = p.RDTSC()
+	c := p.Call
+	if c.Action == abi.ActExit {
+		exit(p, t)
+		return false
+	}
+	if c.Action == abi.ActBlock {
+		return block(p, t)
+	}
+	if c.Flags&abi.FlagSpace != 0 {
+		setSpace(p, t.Space)
+	}
+	if c.Flags&abi.FlagIret != 0 {
+		t.Iret = 1
+	}
+	return true
+}

@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"math/bits"
 	"sync/atomic"
 	"unsafe"
 
@@ -60,11 +59,6 @@ func sysReadWrite(p *PerCPU, t *Thread) bool {
 // sigpipe in Wait.Aux of a write that is done: it found no reader, and the thread owes itself a SIGPIPE.
 const sigpipe = ^uint64(0)
 
-// runRecord runs the operation of t's record once.
-//
-//go:nosplit
-func runRecord(p *PerCPU, t *Thread) { ran(p, t, retry(p, t)) }
-
 // ran leaves what follows from the first try of t's record to be done when the call's code has returned: t sleeps, or gets
 // its SIGPIPE.
 //
@@ -77,48 +71,27 @@ func ran(p *PerCPU, t *Thread, done bool) {
 	}
 }
 
-// retry continues the operation of t's record. It reports true when the call is done: RAX is set, the record and its
-// reference are gone. Else t is in the wait set, and its caller blocks it.
+// pipeAgain is leaveWaits and retry for a record of a pipe. Each byte that is waited for comes here.
 //
 //go:nosplit
-func retry(p *PerCPU, t *Thread) bool {
-	w := &t.Wait
-	if w.Kind == abi.WaitPoll {
-		return pollRetry(p, t)
-	}
-	if w.Kind == abi.WaitFutex {
-		return futexRetry(p, t)
-	}
-	f := fileAt(p.VM, w.File)
-	if w.Kind == abi.WaitRead || w.Kind == abi.WaitWrite {
-		return pipeRetry(p, t, f)
-	}
-	done := false
-	if w.Kind == abi.WaitLinkRead || w.Kind == abi.WaitLinkWrite {
-		for again := true; again; {
-			linkPull(t, f)
-			if w.Kind == abi.WaitLinkRead {
-				done = pipeRead(p, t, f)
-			} else {
-				done = pipeWrite(p, t, f)
-			}
-			again = linkPush(p, t, f, done)
+func pipeAgain(p *PerCPU, t *Thread) bool {
+	f := fileAt(p.VM, t.Wait.File)
+	pipeLeave(p, t, f, t.Wait.Kind == abi.WaitRead)
+	return pipeRetry(p, t, f)
+}
+
+// pipeLeave is leaveWaits for a record of f, a pipe or a link.
+//
+//go:nosplit
+func pipeLeave(p *PerCPU, t *Thread, f *File, reads bool) {
+	pipe := pipeOf(f)
+	if reads {
+		if pipe.RWait.Leave(t.Index) && load(&t.Attn) != 0 {
+			obey(p, t, f, pipe.PassRead())
 		}
-	} else if w.Kind == abi.WaitEventRead {
-		done = eventRead(p, t, f)
-	} else if w.Kind == abi.WaitEventWrite {
-		done = eventWrite(p, t, f)
-	} else {
-		done = epollRetry(p, t, f)
-		if w.Kind == abi.WaitNone {
-			return true // by the shim
-		}
+	} else if pipe.WWait.Leave(t.Index) && load(&t.Attn) != 0 {
+		obey(p, t, f, pipe.PassWrite())
 	}
-	if done {
-		w.Kind = abi.WaitNone
-		putFile(p, t, f)
-	}
-	return done
 }
 
 // pipeRetry is retry for a record of f, a pipe.
@@ -136,39 +109,6 @@ func pipeRetry(p *PerCPU, t *Thread, f *File) bool {
 		putFile(p, t, f)
 	}
 	return done
-}
-
-// leaveWaits takes t out of the wait set of its record, first thing after it was woken. A wake that t may not use,
-// since something else wants its attention, is passed on.
-//
-//go:nosplit
-func leaveWaits(p *PerCPU, t *Thread) {
-	kind := t.Wait.Kind
-	if kind == abi.WaitPoll {
-		pollLeave(p, t)
-		return
-	}
-	if kind == abi.WaitFutex {
-		futexLeave(p, t)
-		return
-	}
-	f := fileAt(p.VM, t.Wait.File)
-	if kind == abi.WaitEpoll {
-		epollLeave(p, t, f)
-		return
-	}
-	if kind == abi.WaitEventRead || kind == abi.WaitEventWrite {
-		eventLeave(p, t, f)
-		return
-	}
-	pipe := pipeOf(f)
-	if kind == abi.WaitRead || kind == abi.WaitLinkRead {
-		if pipe.RWait.Leave(t.Index) && load(&t.Attn) != 0 {
-			obey(p, t, f, pipe.PassRead())
-		}
-	} else if pipe.WWait.Leave(t.Index) && load(&t.Attn) != 0 {
-		obey(p, t, f, pipe.PassWrite())
-	}
 }
 
 // pipeRead is pipe_read of fs/pipe.c: what is there, and sleep only if that is nothing.
@@ -292,65 +232,6 @@ func finish(t *Thread, err uint64) bool {
 		t.RAX = -err
 	}
 	return true
-}
-
-// copyUser copies n bytes between user memory and kernel memory; it returns what was left at a fault.
-//
-//go:nosplit
-func copyUser(p *PerCPU, user, kernel, n uint64, in bool) uint64 {
-	if in {
-		return p.Copy(at(kernel), at(user), n)
-	}
-	return p.Copy(at(user), at(kernel), n)
-}
-
-// resolveCopy makes good the fault that stopped a copy, with no lock held: here if it can be, else by the shim.
-//
-//go:nosplit
-func resolveCopy(p *PerCPU, t *Thread) bool {
-	if fixFault(p, p.CopyCR2, p.CopyErr) {
-		return true
-	}
-	c := p.Call
-	c.Vector, c.Err, c.CR2, c.Copy = abi.VecPF, p.CopyErr|abi.PFUser, p.CopyCR2, 1
-	hypercall(p, t, abi.KindFault, 0)
-	return c.Ret == 0 && c.Action == abi.ActReturn
-}
-
-// obey wakes whom an operation says, with no lock held, and tells the shim if it watches the pipe.
-//
-//go:nosplit
-func obey(p *PerCPU, t *Thread, f *File, w pipes.Wake) {
-	if w.Reader >= 0 {
-		wake(p, uint64(w.Reader))
-	}
-	if w.Writer >= 0 {
-		wake(p, uint64(w.Writer))
-	}
-	if w.Flags == 0 {
-		return
-	}
-	if w.Flags&pipes.WakePollers != 0 {
-		wakeAll(p, &pipeOf(f).PWait)
-	}
-	if w.Flags&pipes.WakeWatch != 0 {
-		tell(p, t, &pipeOf(f).Watch, w.Events)
-	}
-	if w.Flags&pipes.WakeNote != 0 {
-		p.Call.Args[0] = f.Index
-		hypercall(p, t, abi.KindNote, abi.NotePipe)
-	}
-}
-
-// wakeAll wakes all threads of a wait set.
-//
-//go:nosplit
-func wakeAll(p *PerCPU, s *pipes.WaitSet) {
-	for i := uint64(0); i < pipes.SetWords; i++ {
-		for set := s.TakeWord(i); set != 0; set &= set - 1 {
-			wake(p, i<<6+uint64(bits.TrailingZeros64(set)))
-		}
-	}
 }
 
 // pipeOf is the pipe that a FilePipe names.

@@ -119,27 +119,6 @@ func block(p *PerCPU, t *Thread) bool {
 	return true
 }
 
-// yield puts the running thread t back among the ready ones; the caller takes the next.
-//
-//go:nosplit
-func yield(p *PerCPU, t *Thread) {
-	p.Save(t)
-	t.Yields++
-	charge(p, t)
-	store(&t.OnCPU, 0)
-	setReady(p.VM, t.Index)
-}
-
-// exit leaves the dead thread t: its address space first, so that the host may free it, then the slot.
-//
-//go:nosplit
-func exit(p *PerCPU, t *Thread) {
-	charge(p, t)
-	setSpace(p, nil)
-	store(&t.OnCPU, 0)
-	store(&t.State, abi.StateFree)
-}
-
 // schedule takes ready threads until one can return to ring 3, and makes it current.
 //
 //go:nosplit
@@ -176,8 +155,14 @@ func resumeRecord(p *PerCPU, t *Thread) bool {
 		}
 		// First what the thread was woken for: data that came before a signal is taken before it.
 		if kind != abi.WaitShim {
-			leaveWaits(p, t)
-			if retry(p, t) {
+			done := false
+			if kind == abi.WaitRead || kind == abi.WaitWrite {
+				done = pipeAgain(p, t)
+			} else {
+				leaveWaits(p, t)
+				done = retry(p, t)
+			}
+			if done {
 				if t.Wait.Aux != sigpipe {
 					return true
 				}
@@ -202,30 +187,6 @@ func resumeRecord(p *PerCPU, t *Thread) bool {
 			return false
 		}
 	}
-}
-
-// attend makes a note for a thread that is not in ring 3 yet. It reports false if the thread is gone or
-// blocked, and nothing was taken in its place.
-//
-//go:nosplit
-func attend(p *PerCPU, t *Thread, nr uint64) bool {
-	hypercall(p, t, abi.KindNote, nr)
-	p.TSC = p.RDTSC()
-	c := p.Call
-	if c.Action == abi.ActExit {
-		exit(p, t)
-		return false
-	}
-	if c.Action == abi.ActBlock {
-		return block(p, t)
-	}
-	if c.Flags&abi.FlagSpace != 0 {
-		setSpace(p, t.Space)
-	}
-	if c.Flags&abi.FlagIret != 0 {
-		t.Iret = 1
-	}
-	return true
 }
 
 // setSpace loads the address space s (nil: the kernel's). Active has this vCPU's bit from before the load until after

@@ -80,76 +80,10 @@ func due(p *PerCPU, t *Thread) {
 	schedule(p)
 }
 
-// onTrap is called by the gates for exceptions in ring 3 and for the kick vector.
-//
-//go:nosplit
-func onTrap(p *PerCPU, t *Thread) {
-	if p.Vector == abi.VecKick {
-		p.Stats.Ticks++
-		if anyReady(p) {
-			yield(p, t)
-			schedule(p)
-		}
-		leave(p)
-		return
-	}
-	if p.Vector != abi.VecPF || !fixFault(p, p.CR2, p.Err) {
-		c := p.Call
-		c.Vector, c.Err, c.CR2, c.Copy = p.Vector, p.Err, p.CR2, 0
-		forward(p, t, abi.KindFault, 0)
-	}
-	leave(p)
-}
-
 // free reports that nothing keeps the running thread from ring 3: what leave looks at.
 //
 //go:nosplit
 func free(p *PerCPU) bool {
 	t := cur(p)
 	return load(&p.FlushReq) == p.FlushAck && load(&t.Attn)|t.Iret|p.LateKick == 0
-}
-
-// leave runs before every return to ring 3: translations that lost rights are flushed, threads that the host wants to
-// see visit it, and a late kick is sent. A kick that comes after these checks is not lost: interrupts are off here, so
-// KVM injects it as soon as ring 3 runs.
-//
-//go:nosplit
-func leave(p *PerCPU) {
-	for {
-		flush(p)
-		t := cur(p)
-		if load(&t.Attn) == 0 {
-			if t.Iret == 0 || t.RIP < uint64(abi.UserEnd) {
-				break
-			}
-			// IRETQ to a non-canonical address would fault in ring 0 with the user's GS base.
-			c := p.Call
-			c.Vector, c.Err, c.CR2, c.Copy = abi.VecGP, 0, 0, 0
-			forward(p, t, abi.KindFault, 0)
-			continue
-		}
-		note(p, t, abi.NoteAttention, 0)
-	}
-	if p.LateKick != 0 {
-		p.LateKick++
-		if p.LateKick > 2 {
-			p.LateKick = 0
-			kickIdle(p)
-		}
-	}
-}
-
-// flush acts on a shootdown: the request that was read is stored as the answer only after CR3 was loaded, so a
-// request raised in between is answered by the next round.
-//
-//go:nosplit
-func flush(p *PerCPU) {
-	for {
-		req := load(&p.FlushReq)
-		if req == p.FlushAck {
-			return
-		}
-		p.SetCR3(p.CR3)
-		store(&p.FlushAck, req)
-	}
 }
