@@ -12,6 +12,7 @@ import (
 
 	"culvert/epoll"
 	"culvert/guest/futex"
+	"culvert/guest/signals"
 	"culvert/pipes"
 	"culvert/pipes/eventfd"
 	"culvert/pipes/link"
@@ -121,6 +122,12 @@ func FastCalls() map[int]uintptr {
 		abi.SYS_PPOLL:         codePC(sysPpoll),
 		abi.SYS_SELECT:        codePC(sysSelect),
 		abi.SYS_PSELECT6:      codePC(sysPselect6),
+
+		abi.SYS_RT_SIGACTION:    codePC(sysRtSigaction),
+		abi.SYS_RT_SIGPROCMASK:  codePC(sysRtSigprocmask),
+		abi.SYS_SET_ROBUST_LIST: codePC(sysSetRobustList),
+		abi.SYS_SET_TID_ADDRESS: codePC(sysSetTIDAddress),
+		abi.SYS_RSEQ:            codePC(sysAbsent),
 	}
 }
 
@@ -310,6 +317,6 @@ func funcAt(pc uintptr) (pkg, file string, ok bool) {
 func textSeeds() []uintptr {
 	return []uintptr{
 		codePC(onSyscall), codePC((*pipes.Pipe).BeginRead), codePC((*eventfd.EventFD).Read), codePC(link.Pull), codePC((*epoll.Pass).Next),
-		codePC((*futex.Table).Leave),
+		codePC((*futex.Table).Leave), codePC((*signals.Table).Load),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"culvert/epoll"
+	"culvert/guest/signals"
 	"culvert/shim/abi"
 )
 
@@ -272,6 +273,13 @@ type ThreadHead struct {
 
 	Wait Wait
 	Vec  Vec
+
+	// Mask is the signals that the thread blocks, and Signals what it shares with its process; see package signals.
+	Mask    uint64
+	Signals *signals.Table
+	// RobustList is the list of its robust futexes, and ClearTID where 0 is stored when the thread ends: the program's words,
+	// which the shim reads.
+	RobustList, ClearTID uint64
 }
 
 // Vec is the buffer of a blocked read or write that has several parts: the user's iovecs, copied and checked.

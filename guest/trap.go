@@ -55,6 +55,7 @@ const (
 	dueSleep    = iota + 1 // t is in the wait sets of its record
 	dueSchedule            // t is ready, and saved
 	dueSIGPIPE             // t wrote to a pipe that nobody reads
+	dueSignals             // t changed what concerns a signal that waits: the shim has to look
 )
 
 // due does what PerCPU.Due says. After it the running thread may be another one.
@@ -66,6 +67,10 @@ func due(p *PerCPU, t *Thread) {
 	if what == dueSIGPIPE {
 		t.Wait.Aux = 0
 		note(p, t, abi.NoteSIGPIPE, 0)
+		return
+	}
+	if what == dueSignals {
+		note(p, t, abi.NoteSignals, 0)
 		return
 	}
 	if what == dueSleep {

@@ -247,8 +247,8 @@ func (k *Kernel) lookNow() {
 
 // look completes the call if it has found what it waits for, or may not wait on.
 func (w *Waiter) look() {
-	if w.t.k.ended {
-		return
+	if w.t.k.ended || w.t.waiter != w {
+		return // the call was completed by an earlier look, in which something woke w once more
 	}
 	w.woken, w.call.due = false, false
 	ret, err := w.call.try()

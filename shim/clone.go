@@ -69,9 +69,17 @@ func (t *Thread) clone(a cloneArgs) (uint64, error) {
 	p := t.p
 	if a.flags&unix.CLONE_THREAD == 0 {
 		p = t.newChild(tid, &a)
+		actions, err := t.p.copyActions(&a)
+		if err != nil {
+			return 0, err
+		}
+		p.actions = actions
 	}
 	c, err := k.newThread(p, tid)
 	if err != nil {
+		if p != t.p {
+			p.actions.release()
+		}
 		return 0, err
 	}
 	if err := t.copyTo(c, &a); err != nil {
@@ -140,22 +148,20 @@ func (t *Thread) newChild(pid int, a *cloneArgs) *Process {
 	if a.flags&unix.CLONE_PARENT != 0 {
 		c.exitSig = t.p.exitSig
 	}
-	switch {
-	case a.flags&unix.CLONE_SIGHAND != 0:
-		c.actions = t.p.actions
-	default:
-		acts := *t.p.actions
-		if a.flags&unix.CLONE_CLEAR_SIGHAND != 0 {
-			for i := range acts {
-				if acts[i].handler != SIG_IGN {
-					acts[i] = sigAction{}
-				}
-			}
-		}
-		c.actions = &acts
-	}
 	c.timers.init(c)
 	return c
+}
+
+// copyActions is copy_sighand.
+func (p *Process) copyActions(a *cloneArgs) (*sigActions, error) {
+	if a.flags&unix.CLONE_SIGHAND != 0 {
+		return p.actions.share(), nil
+	}
+	acts, err := p.actions.clone()
+	if err == nil && a.flags&unix.CLONE_CLEAR_SIGHAND != 0 {
+		acts.reset()
+	}
+	return acts, err
 }
 
 // copyTo gives the new thread c copies of, or shares in, what t has (the copy_* calls of copy_process). After an error
@@ -177,10 +183,11 @@ func (t *Thread) copyTo(c *Thread, a *cloneArgs) error {
 		}
 		c.slot.FSBase = a.tls
 	}
-	c.cred, c.mask, c.sched, c.comm = t.cred, t.mask, t.sched.forChild(), t.comm
+	c.cred, c.sched, c.comm = t.cred, t.sched.forChild(), t.comm
+	c.storeMask(t.mask())
 	atomicStore(&c.slot.Affinity, c.sched.affinity)
 	if a.flags&unix.CLONE_CHILD_CLEARTID != 0 {
-		c.clearTID = a.childTID
+		atomicStore(&c.slot.ClearTID, a.childTID)
 	}
 	if a.flags&unix.CLONE_VM == 0 || a.flags&unix.CLONE_VFORK != 0 {
 		c.altstack = t.altstack

@@ -146,6 +146,8 @@ func (k *Kernel) serve(t *Thread, req *guest.Call) (action int, ret uint64) {
 	case abi.NoteYield, abi.NoteStarted:
 	case abi.NoteCollect:
 		t.collectRecord()
+	case abi.NoteSignals:
+		return t.signalsChanged(), 0
 	case abi.NoteSIGPIPE:
 		k.send(t.p, t, sigUser(unix.SIGPIPE, t))
 		return t.leave(nil), 0

@@ -167,6 +167,14 @@ func (t *Thread) commitExec(r *execRequest) error {
 		t.files = files
 		setSlotFiles(t.slot, files.gva())
 	}
+	if t.p.actions.refs > 1 {
+		actions, err := t.p.actions.clone()
+		if err != nil {
+			space.Release()
+			return err
+		}
+		t.p.useActions(actions)
+	}
 	secure := t.gainPrivileges(r)
 	start, err := t.load(r, space, secure)
 	if err != nil {
@@ -214,7 +222,7 @@ func (t *Thread) enterProgram(r *execRequest, space *addressSpace, start *loader
 	p.layout = *start
 	t.setComm(path.Base(r.name))
 	t.files.closeOnExec(t)
-	p.resetSignals()
+	p.actions.reset()
 	t.altstack = sig.Stack{Flags: sig.SS_DISABLE}
 	t.restartFn, t.call.restart = nil, 0
 	p.timers.exec()
@@ -227,18 +235,6 @@ func (t *Thread) enterProgram(r *execRequest, space *addressSpace, start *loader
 	t.k.xstate.Init(s.XSave[:])
 	t.flags |= abi.FlagSpace | abi.FlagFPU
 	t.returnByIret()
-}
-
-// resetSignals gives caught signals their default action back (flush_signal_handlers) and unshares the actions.
-func (p *Process) resetSignals() {
-	acts := *p.actions
-	for i := range acts {
-		if acts[i].handler != SIG_IGN {
-			acts[i].handler = SIG_DFL
-		}
-		acts[i].flags, acts[i].mask, acts[i].restorer = 0, 0, 0
-	}
-	p.actions = &acts
 }
 
 // gainPrivileges applies the set-user-ID and set-group-ID bits (bprm_fill_uid) and computes the capabilities of the

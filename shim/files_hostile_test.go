@@ -24,7 +24,7 @@ func TestHostileArguments(t *testing.T) {
 		child = vm.fork(0)
 		vm.in(func() {
 			for _, n := range []unix.Signal{unix.SIGPIPE, unix.SIGXFSZ} {
-				child.p.actions[n-1].handler = SIG_IGN
+				child.p.actions.put(int(n), sigAction{handler: SIG_IGN})
 			}
 		})
 	}

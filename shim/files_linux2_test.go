@@ -303,7 +303,7 @@ func TestBlockedReferences(t *testing.T) {
 	if n, e := c.wait(); n != 10 || e != 0 {
 		t.Errorf("read = %d, %v", n, e)
 	}
-	vm.in(func() { vm.t.p.actions[unix.SIGPIPE-1].handler = SIG_IGN })
+	vm.in(func() { vm.t.p.actions.put(int(unix.SIGPIPE), sigAction{handler: SIG_IGN}) })
 	vm.fails(unix.EPIPE, unix.SYS_WRITE, w, a, 1)
 	vm.end(thread)
 	vm.checkClosed()

@@ -173,7 +173,7 @@ func compare(t *testing.T, run func(s *script)) {
 		unix.Close(int(fd))
 	}
 	fvm := newFileVM(t)
-	fvm.in(func() { fvm.t.p.actions[unix.SIGPIPE-1].handler = SIG_IGN }) // as the Go runtime does
+	fvm.in(func() { fvm.t.p.actions.put(int(unix.SIGPIPE), sigAction{handler: SIG_IGN}) }) // as the Go runtime does
 	vm := &script{sysBackend: fvm, fds: map[string]uint64{}}
 	run(vm)
 	if d := os.Getenv("CMPLOG"); d != "" {

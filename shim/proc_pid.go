@@ -8,6 +8,7 @@ import (
 
 	"culvert/shim/abi"
 	"culvert/shim/loader"
+	"culvert/shim/sig"
 	"culvert/shim/vfs"
 	"culvert/shim/vfs/synthfs"
 
@@ -282,7 +283,7 @@ func procStat(t *Thread) (string, error) {
 		len(p.threads), max(0, clockTicks(start)), vsize, rss, rsslim)
 	fmt.Fprintf(&b, "%d %d %d 0 0 %d %d %d %d 0 0 0 %d 0 0 0 0 0 0 %d %d %d %d %d %d %d %d\n",
 		l.StartCode, l.EndCode, l.SP,
-		uint32(t.pending.Set()), uint32(t.mask), uint32(p.signalSet(SIG_IGN)), uint32(p.caughtSet()),
+		uint32(t.pending.Set()), uint32(t.mask()), uint32(p.signalSet(SIG_IGN)), uint32(p.caughtSet()),
 		p.exitSig,
 		l.StartData, l.EndData, l.Brk, l.ArgStart, l.ArgEnd, l.EnvStart, l.EnvEnd, p.exitStatus)
 	return b.String(), nil
@@ -291,9 +292,9 @@ func procStat(t *Thread) (string, error) {
 // signalSet is the set of signals whose disposition is handler.
 func (p *Process) signalSet(handler uint64) uint64 {
 	set := uint64(0)
-	for i := range p.actions {
-		if p.actions[i].handler == handler {
-			set |= 1 << i
+	for n := 1; n <= sig.NSIG; n++ {
+		if p.actions.get(n).handler == handler {
+			set |= 1 << (n - 1)
 		}
 	}
 	return set

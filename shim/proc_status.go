@@ -66,7 +66,7 @@ func procStatusSignals(b *strings.Builder, t *Thread) {
 	p := t.p
 	fmt.Fprintf(b, "Threads:\t%d\nSigQ:\t%d/%d\nSigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\n",
 		len(p.threads), t.k.queuedSignals, maxQueuedSignals,
-		uint64(t.pending.Set()), uint64(p.pending.Set()), uint64(t.mask), p.signalSet(SIG_IGN), p.caughtSet())
+		uint64(t.pending.Set()), uint64(p.pending.Set()), uint64(t.mask()), p.signalSet(SIG_IGN), p.caughtSet())
 }
 
 // cpuRange is a list of the first n CPUs.

@@ -226,7 +226,8 @@ func (p *Process) end() {
 	p.zombie = true
 	p.mm = nil
 	p.timers.stop()
-	k.discard(&p.pending, ^sig.Set(0))
+	k.discard(p, &p.pending, ^sig.Set(0))
+	p.actions.release()
 	if p == k.init {
 		k.finish(p.status())
 		return
@@ -275,7 +276,7 @@ func (p *Process) notifyParent() {
 	parent := p.parent
 	signo := p.exitSig
 	autoreap := false
-	act := &parent.actions[sig.SIGCHLD-1]
+	act := parent.actions.get(sig.SIGCHLD)
 	if signo == sig.SIGCHLD && (act.handler == SIG_IGN || act.flags&SA_NOCLDWAIT != 0) {
 		autoreap = true
 		if act.handler == SIG_IGN {
@@ -296,7 +297,7 @@ func (p *Process) notifyStop(code int32, status int) {
 	if p.parent == nil {
 		return
 	}
-	act := &p.parent.actions[sig.SIGCHLD-1]
+	act := p.parent.actions.get(sig.SIGCHLD)
 	if act.handler != SIG_IGN && act.flags&SA_NOCLDSTOP == 0 {
 		p.k.send(p.parent, nil, sig.Child(sig.SIGCHLD, code, p.pid, p.uid(), status,
 			ticks(p.usage.user), ticks(p.usage.system)))

@@ -167,8 +167,8 @@ func TestExec(t *testing.T) {
 		t.Errorf("argc = %d", argc)
 	}
 	p := w.k.init
-	if p.actions[sig.SIGUSR1-1].handler != SIG_DFL || p.actions[sig.SIGUSR2-1].handler != SIG_IGN {
-		t.Errorf("dispositions after exec: %v", p.actions[sig.SIGUSR1-1:sig.SIGUSR2])
+	if p.actions.get(sig.SIGUSR1).handler != SIG_DFL || p.actions.get(sig.SIGUSR2).handler != SIG_IGN {
+		t.Errorf("dispositions after exec: %v, %v", p.actions.get(sig.SIGUSR1), p.actions.get(sig.SIGUSR2))
 	}
 	if n := w.k.memory.Usage(); n.InUse == 0 {
 		t.Error("no memory in use")

@@ -48,6 +48,9 @@ func (s schedParams) forChild() schedParams {
 // atomicStore is a store that ring 0 may race with.
 func atomicStore(p *uint64, v uint64) { atomic.StoreUint64(p, v) }
 
+// atomicLoad loads a word that ring 0 stores.
+func atomicLoad(p *uint64) uint64 { return atomic.LoadUint64(p) }
+
 // allCPUs has a bit per vCPU.
 func (k *Kernel) allCPUs() uint64 { return 1<<k.cfg.NumCPUs - 1 }
 

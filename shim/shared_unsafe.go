@@ -60,7 +60,7 @@ func checkLayout(ram []byte, l *Layout) error {
 	return nil
 }
 
-// setSlotSpace and setSlotFiles store guest addresses in a slot's pointer words: ring 0 dereferences them, the host
+// setSlotSpace, setSlotFiles and setSlotSignals store guest addresses in a slot's pointer words: ring 0 dereferences them, the host
 // must not see them as pointers of its own.
 func setSlotSpace(s *guest.Thread, a abi.GVA) {
 	atomic.StoreUint64((*uint64)(unsafe.Pointer(&s.Space)), uint64(a))
@@ -68,6 +68,10 @@ func setSlotSpace(s *guest.Thread, a abi.GVA) {
 
 func setSlotFiles(s *guest.Thread, a uint64) {
 	atomic.StoreUint64((*uint64)(unsafe.Pointer(&s.Files)), a)
+}
+
+func setSlotSignals(s *guest.Thread, a uint64) {
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(&s.Signals)), a)
 }
 
 // slotSpace returns the address that setSlotSpace stored.

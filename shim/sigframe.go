@@ -19,7 +19,7 @@ func (t *Thread) handle(act *sigAction, i *sig.Info) {
 	}
 	// Otherwise the result is EINTR, which setResult stored.
 	t.call.restart = 0
-	saved := t.mask
+	saved := t.mask()
 	if t.savedMask != nil {
 		saved, t.savedMask = *t.savedMask, nil
 	}
@@ -31,7 +31,7 @@ func (t *Thread) handle(act *sigAction, i *sig.Info) {
 		}
 		return
 	}
-	m := t.mask | act.mask
+	m := t.mask() | act.mask
 	if act.flags&SA_NODEFER == 0 {
 		m |= sig.Of(int(i.Signo))
 	}

@@ -20,38 +20,14 @@ const (
 	SA_RESTART   = 0x10000000
 	SA_NODEFER   = 0x40000000
 	SA_RESETHAND = 0x80000000
-	// saKnown are the flags that are kept; others are cleared, which is how programs test for them
-	// (UAPI_SA_FLAGS).
-	saKnown = SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER | SA_RESETHAND |
-		SA_RESTORER | 0x800 // SA_EXPOSE_TAGBITS
 )
 
 // maxQueuedSignals bounds the siginfos held for all processes of a VM, and is the default of RLIMIT_SIGPENDING.
 const maxQueuedSignals = 8192
 
-// sigAction is a struct sigaction as the kernel sees it.
-type sigAction struct {
-	handler, flags, restorer uint64
-	mask                     sig.Set
-}
-
-// sigActions are the dispositions that processes share under CLONE_SIGHAND; index 0 is signal 1.
-type sigActions [sig.NSIG]sigAction
-
-// ignores reports whether the signal would do nothing (sig_handler_ignored).
-func (a *sigActions) ignores(n int) bool {
-	h := a[n-1].handler
-	return h == SIG_IGN || h == SIG_DFL && sig.Ignored.Has(n)
-}
-
-// fatal reports whether the default action of an uncaught signal ends the process (sig_fatal).
-func (a *sigActions) fatal(n int) bool {
-	return a[n-1].handler == SIG_DFL && !sig.Ignored.Has(n) && !sig.Stops.Has(n)
-}
-
 // signalPending reports whether the thread may not sleep on: a signal that it does not block, a stop or its end.
 func (t *Thread) signalPending() bool {
-	return t.killed || t.p.stopped || (t.pending.Set()|t.p.pending.Set())&^(t.mask&^t.waitFor) != 0
+	return t.killed || t.p.stopped || (t.pending.Set()|t.p.pending.Set())&^(t.mask()&^t.waitFor) != 0
 }
 
 // sigUser is a signal from thread t to itself or another: SI_USER.
@@ -62,18 +38,16 @@ func sigUser(n unix.Signal, t *Thread) sig.Info {
 // push adds to a queue of p within the VM's bound and RLIMIT_SIGPENDING, which counts the signals of all processes. It does
 // not bind the signals of kernel and timers, nor those that kill(2) sends and that have no order (__send_signal_locked).
 func (k *Kernel) push(p *Process, q *sig.Queue, i sig.Info) bool {
-	before := q.Len()
 	free := i.Signo < sig.SIGRTMIN && i.Code >= 0 || i.Code == sig.SI_TIMER
-	ok := q.Push(i, k.queuedSignals < maxQueuedSignals && (free || uint64(k.queuedSignals) < p.limits[rlimitSigpending].cur))
-	k.queuedSignals += q.Len() - before
+	room := k.queuedSignals < maxQueuedSignals && (free || uint64(k.queuedSignals) < p.limits[rlimitSigpending].cur)
+	ok := false
+	k.changeQueue(p, q, func() { ok = q.Push(i, room) })
 	return ok
 }
 
-// discard removes signals from a queue.
-func (k *Kernel) discard(q *sig.Queue, s sig.Set) {
-	before := q.Len()
-	q.Discard(s)
-	k.queuedSignals += q.Len() - before
+// discard removes signals from a queue of p.
+func (k *Kernel) discard(p *Process, q *sig.Queue, s sig.Set) {
+	k.changeQueue(p, q, func() { q.Discard(s) })
 }
 
 // send sends a signal to process p, or to its thread t only if that is not nil (__send_signal_locked). It reports
@@ -88,7 +62,7 @@ func (k *Kernel) send(p *Process, t *Thread, i sig.Info) bool {
 	if target == nil {
 		target = p.leader
 	}
-	if !target.mask.Has(n) && p.actions.ignores(n) {
+	if !target.mask().Has(n) && p.actions.ignores(n) {
 		return true
 	}
 	q := &p.pending
@@ -116,9 +90,9 @@ func (p *Process) prepare(n int) {
 
 // discardAll removes pending signals from the process and all its threads.
 func (p *Process) discardAll(s sig.Set) {
-	p.k.discard(&p.pending, s)
+	p.k.discard(p, &p.pending, s)
 	for _, t := range p.threads {
-		p.k.discard(&t.pending, s)
+		p.k.discard(p, &t.pending, s)
 	}
 }
 
@@ -131,7 +105,7 @@ func (p *Process) complete(only *Thread, n int) {
 	if t == nil {
 		return
 	}
-	if n == sig.SIGKILL || p.actions.fatal(n) && !sig.Dumps.Has(n) && !(t.waitFor.Has(n) && t.mask.Has(n)) {
+	if n == sig.SIGKILL || p.actions.fatal(n) && !sig.Dumps.Has(n) && !(t.waitFor.Has(n) && t.mask().Has(n)) {
 		p.exitGroup(n)
 		return
 	}
@@ -162,7 +136,7 @@ func (t *Thread) wants(n int) bool {
 		return false
 	case t.waitFor.Has(n):
 		return true
-	case t.mask.Has(n):
+	case t.mask().Has(n):
 		return false
 	}
 	return n == sig.SIGKILL || !t.p.stopped
@@ -174,7 +148,7 @@ func (p *Process) retarget() {
 		return
 	}
 	for _, t := range p.threads {
-		if p.pending.Set()&^t.mask != 0 {
+		if p.pending.Set()&^t.mask() != 0 {
 			t.interrupt()
 		}
 	}
@@ -183,8 +157,8 @@ func (p *Process) retarget() {
 // setMask changes the thread's blocked signals (set_current_blocked).
 func (t *Thread) setMask(s sig.Set) {
 	s &^= sig.Unblockable
-	grown := s &^ t.mask
-	t.mask = s
+	grown := s &^ t.mask()
+	t.storeMask(s)
 	if t.p.pending.Set()&grown != 0 {
 		t.p.retarget()
 	}
@@ -193,9 +167,13 @@ func (t *Thread) setMask(s sig.Set) {
 // takeSignal dequeues a pending signal of the set: the thread's own first, then the process's.
 func (t *Thread) takeSignal(want sig.Set) (sig.Info, bool) {
 	for _, q := range []*sig.Queue{&t.pending, &t.p.pending} {
-		before := q.Len()
-		if i, ok := q.Pop(want); ok {
-			t.k.queuedSignals += q.Len() - before
+		if q.Set()&want == 0 {
+			continue
+		}
+		var i sig.Info
+		ok := false
+		t.k.changeQueue(t.p, q, func() { i, ok = q.Pop(want) })
+		if ok {
 			switch {
 			case i.Code == sig.SI_TIMER:
 				t.p.timers.taken(&i)
@@ -211,18 +189,17 @@ func (t *Thread) takeSignal(want sig.Set) (sig.Info, bool) {
 // force raises a signal that a fault caused and that cannot be blocked or ignored (force_sig_info_to_task).
 func (t *Thread) force(i sig.Info) {
 	n := int(i.Signo)
-	act := &t.p.actions[n-1]
-	if t.mask.Has(n) || act.handler == SIG_IGN {
-		*act = sigAction{}
-		t.mask &^= sig.Of(n)
+	if t.mask().Has(n) || t.p.actions.get(n).handler == SIG_IGN {
+		t.p.actions.put(n, sigAction{})
+		t.storeMask(t.mask() &^ sig.Of(n))
 	}
 	t.k.send(t.p, t, i)
 }
 
 // forceFatal raises a signal whose handler must not run: the frame of one just failed (force_fatal_sig).
 func (t *Thread) forceFatal(n int) {
-	t.p.actions[n-1] = sigAction{}
-	t.mask &^= sig.Of(n)
+	t.p.actions.put(n, sigAction{})
+	t.storeMask(t.mask() &^ sig.Of(n))
 	t.k.send(t.p, t, sig.Kernel(n))
 }
 
@@ -285,7 +262,7 @@ func (t *Thread) leave(w *Waiter) int {
 			}
 			continue
 		}
-		if i, ok := t.takeSignal(^t.mask); ok {
+		if i, ok := t.takeSignal(^t.mask()); ok {
 			t.deliver(i)
 			continue
 		}
@@ -299,14 +276,18 @@ func (t *Thread) leave(w *Waiter) int {
 // deliver acts on a signal (get_signal's switch, then handle_signal).
 func (t *Thread) deliver(i sig.Info) {
 	n := int(i.Signo)
-	act := t.p.actions[n-1]
+	act := t.p.actions.get(n)
+	if act.flags&SA_RESETHAND != 0 && act.handler != SIG_DFL && act.handler != SIG_IGN {
+		act = t.p.actions.update(n, func(a *sigAction) {
+			if a.flags&SA_RESETHAND != 0 && a.handler != SIG_IGN {
+				a.handler = SIG_DFL
+			}
+		})
+	}
 	t.traceSignal(&i)
 	switch {
 	case act.handler == SIG_IGN:
 	case act.handler != SIG_DFL:
-		if act.flags&SA_RESETHAND != 0 {
-			t.p.actions[n-1].handler = SIG_DFL
-		}
 		t.handle(&act, &i)
 	case sig.Ignored.Has(n):
 	case sig.Stops.Has(n):

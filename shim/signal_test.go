@@ -61,7 +61,7 @@ func TestHandlerAndReturn(t *testing.T) {
 	if x.peek(x.slot.RSI+16) != 1 {
 		t.Errorf("si_pid %d", x.peek(x.slot.RSI+16))
 	}
-	if m := x.thread().mask; m != sig.Of(sig.SIGUSR1, sig.SIGUSR2) {
+	if m := x.thread().mask(); m != sig.Of(sig.SIGUSR1, sig.SIGUSR2) {
 		t.Errorf("mask in the handler %#x", m)
 	}
 	// What the handler does to the FPU is undone.
@@ -70,7 +70,7 @@ func TestHandlerAndReturn(t *testing.T) {
 	if x.slot.RIP != rip+2 || x.slot.RBX != 0x1234 || x.slot.XSave[160] != 0xab || x.slot.XSave[576] != 0xcd || x.slot.RAX != 0 {
 		t.Errorf("after sigreturn: rip %#x rbx %#x xmm %#x ymm %#x", x.slot.RIP, x.slot.RBX, x.slot.XSave[160], x.slot.XSave[576])
 	}
-	if m := x.thread().mask; m != 0 {
+	if m := x.thread().mask(); m != 0 {
 		t.Errorf("mask after sigreturn %#x", m)
 	}
 }

@@ -17,7 +17,11 @@ func (k *Kernel) Start() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p := &Process{
-		k: k, pid: 1, threads: map[int]*Thread{}, start: time.Now(), limits: k.initialLimits(), actions: &sigActions{},
+		k: k, pid: 1, threads: map[int]*Thread{}, start: time.Now(), limits: k.initialLimits(),
+	}
+	var err error
+	if p.actions, err = k.newSigActions(); err != nil {
+		return fmt.Errorf("make the table of signals: %w", err)
 	}
 	p.timers.init(p)
 	k.lastTID = 1

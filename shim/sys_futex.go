@@ -417,7 +417,7 @@ func sysSetRobustList(t *Thread, a Args) (uint64, error) {
 	if a[1] != robustHeadSize {
 		return 0, unix.EINVAL
 	}
-	t.robustList = a[0]
+	atomicStore(&t.slot.RobustList, a[0])
 	return 0, nil
 }
 
@@ -434,7 +434,7 @@ func sysGetRobustList(t *Thread, a Args) (uint64, error) {
 	if err := t.writeU64(a[2], robustHeadSize); err != nil {
 		return 0, err
 	}
-	return 0, t.writeU64(a[1], target.robustList)
+	return 0, t.writeU64(a[1], atomicLoad(&target.slot.RobustList))
 }
 
 // robustLimit is ROBUST_LIST_LIMIT.
@@ -443,8 +443,8 @@ const robustLimit = 2048
 // releaseRobust gives up the robust locks that the thread holds (exit_robust_list). Everything in the list is the
 // program's word.
 func (t *Thread) releaseRobust() {
-	head := t.robustList
-	t.robustList = 0
+	head := atomicLoad(&t.slot.RobustList)
+	atomicStore(&t.slot.RobustList, 0)
 	var b [robustHeadSize]byte
 	if head == 0 || t.mm == nil || t.copyIn(head, b[:]) != nil {
 		return

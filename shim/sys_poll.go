@@ -100,7 +100,7 @@ func (t *Thread) withMask(addr, size uint64) error {
 	if err != nil {
 		return err
 	}
-	old := t.mask
+	old := t.mask()
 	t.savedMask = &old
 	t.setMask(sig.Set(set))
 	return nil

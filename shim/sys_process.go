@@ -51,7 +51,7 @@ func sysExitGroup(t *Thread, a Args) (uint64, error) {
 }
 
 func sysSetTIDAddress(t *Thread, a Args) (uint64, error) {
-	t.clearTID = a[0]
+	atomicStore(&t.slot.ClearTID, a[0])
 	return uint64(t.tid), nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"culvert/guest/signals"
 	"culvert/shim/sig"
 
 	"golang.org/x/sys/unix"
@@ -53,15 +54,14 @@ func sysRtSigaction(t *Thread, a Args) (uint64, error) {
 	if n < 1 || n > sig.NSIG || newAt != 0 && sig.Unblockable.Has(n) {
 		return 0, unix.EINVAL
 	}
-	act := &t.p.actions[n-1]
-	old := *act
+	old := t.p.actions.get(n)
 	if newAt != 0 {
-		*act = sigAction{
+		old = t.p.actions.put(n, sigAction{
 			handler:  le.Uint64(b[0:]),
-			flags:    le.Uint64(b[8:]) & saKnown,
+			flags:    le.Uint64(b[8:]) & signals.KnownFlags,
 			restorer: le.Uint64(b[16:]),
 			mask:     sig.Set(le.Uint64(b[24:])) &^ sig.Unblockable,
-		}
+		})
 		if t.p.actions.ignores(n) {
 			t.p.discardAll(sig.Of(n))
 		}
@@ -81,7 +81,7 @@ func sysRtSigprocmask(t *Thread, a Args) (uint64, error) {
 	if size != sigsetSize {
 		return 0, unix.EINVAL
 	}
-	old := t.mask
+	old := t.mask()
 	if newAt != 0 {
 		s, err := t.readSet(newAt)
 		if err != nil {
@@ -108,7 +108,7 @@ func sysRtSigpending(t *Thread, a Args) (uint64, error) {
 	if a[1] > sigsetSize {
 		return 0, unix.EINVAL
 	}
-	s := (t.pending.Set() | t.p.pending.Set()) & t.mask
+	s := (t.pending.Set() | t.p.pending.Set()) & t.mask()
 	return 0, t.copyOut(a[0], binary.LittleEndian.AppendUint64(nil, uint64(s))[:a[1]])
 }
 
@@ -192,7 +192,7 @@ func sysRtSigsuspend(t *Thread, a Args) (uint64, error) {
 // replaceMask blocks s instead until the call ends: set_user_sigmask. A handler that runs first sees the old mask
 // restored by its frame.
 func (t *Thread) replaceMask(s sig.Set) {
-	old := t.mask
+	old := t.mask()
 	t.savedMask = &old
 	t.setMask(s)
 }

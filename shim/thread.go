@@ -39,7 +39,7 @@ type Thread struct {
 	restartFn Handler
 
 	// Signals.
-	mask      sig.Set
+	lastMask  sig.Set  // of a thread that has exited; see mask
 	savedMask *sig.Set // to restore when the call ends: sigsuspend, ppoll
 	pending   sig.Queue
 	waitFor   sig.Set // what sigtimedwait wants although it is blocked
@@ -48,9 +48,7 @@ type Thread struct {
 	trap struct{ vector, err, cr2 uint64 }
 
 	// Set by the program for the thread's end.
-	clearTID   uint64 // CLONE_CHILD_CLEARTID
-	robustList uint64
-	pdeathsig  int
+	pdeathsig int
 
 	sched  schedParams
 	killed bool // it is to die at the next chance
@@ -132,6 +130,8 @@ func (k *Kernel) newThread(p *Process, tid int) (*Thread, error) {
 	s.OrigRAX = ^uint64(0)
 	s.TSCIn, s.TSCRun, s.Faults, s.Waits, s.Yields = 0, 0, 0, 0, 0
 	s.Wait = guest.Wait{}
+	s.Mask, s.RobustList, s.ClearTID = 0, 0, 0
+	setSlotSignals(s, p.actions.gva())
 	atomic.StoreUint64(&s.OnCPU, 0)
 	atomic.StoreUint64(&s.Attn, 0)
 	if tr := k.cfg.Trace; tr != nil {
@@ -147,6 +147,9 @@ func (t *Thread) discard() {
 	t.k.slots[t.index] = nil
 	t.dropFiles()
 	t.dropSpace()
+	if len(t.p.threads) == 0 {
+		t.p.actions.release()
+	}
 }
 
 // publishIDs writes what ring 0 answers getuid and the like from, and the limit that it keeps.
@@ -221,7 +224,9 @@ func (p *Process) exitGroup(code int) {
 // loaded, are given up. It runs once, on the thread's own way.
 func (t *Thread) exit() {
 	k, p := t.k, t.p
+	t.lastMask = t.mask()
 	t.exited = true
+	setSlotSignals(t.slot, 0)
 	t.traceEnd()
 	t.savedMask, t.restartFn = nil, nil
 	t.releaseRobust()
@@ -236,7 +241,7 @@ func (t *Thread) exit() {
 		p.addPeak(&p.usage)
 	}
 	t.pdeath()
-	k.discard(&t.pending, ^sig.Set(0))
+	k.discard(p, &t.pending, ^sig.Set(0))
 	delete(p.threads, t.tid)
 	delete(k.threads, t.tid)
 	if len(p.threads) == 0 && !p.exiting {
@@ -260,8 +265,8 @@ func (k *Kernel) bury(t *Thread) int {
 
 // clearChildTID stores 0 at the address of set_tid_address(2) and wakes whoever waits there (mm_release).
 func (t *Thread) clearChildTID() {
-	addr := t.clearTID
-	t.clearTID = 0
+	addr := atomicLoad(&t.slot.ClearTID)
+	atomicStore(&t.slot.ClearTID, 0)
 	if addr == 0 || t.mm == nil || t.mm.users < 2 {
 		return // nobody else could see it
 	}

@@ -227,9 +227,7 @@ func (pt *processTimers) delete(m *posixTimer) {
 	m.stop()
 	p := pt.p
 	for _, q := range p.queues() {
-		before := q.Len()
-		q.DiscardTimer(m.id)
-		p.k.queuedSignals += q.Len() - before
+		p.k.changeQueue(p, q, func() { q.DiscardTimer(m.id) })
 	}
 	delete(pt.posix, m.id)
 }

@@ -37,7 +37,7 @@ var rules = []rule{
 		"the first state is bytes and values, made without a descriptor or an ioctl"},
 	{"kvm/...", nil,
 		"it is file descriptors and ioctls, with no policy"},
-	{"shim/...", []string{"shim/...", "guest", "guest/futex", "pipes/...", "epoll/..."},
+	{"shim/...", []string{"shim/...", "guest", "guest/futex", "guest/signals", "pipes/...", "epoll/..."},
 		"the Linux personality must run without KVM, on the host's own threads"},
 	{"vmm/leakcheck", nil,
 		"every package's tests may use it"},

@@ -48,6 +48,8 @@ const (
 	NoteFutex
 	// NoteLink: the other VM of the link that open file Args[0] is waits for what was just done: ring its bell.
 	NoteLink
+	// NoteSignals: the thread, whose call is done, changed its mask or an action, and a signal that may wait is concerned.
+	NoteSignals
 )
 
 // Actions of a reply.

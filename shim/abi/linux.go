@@ -2,28 +2,33 @@ package abi
 
 // System call numbers that the guest kernel serves itself (arch/x86/entry/syscalls/syscall_64.tbl).
 const (
-	SYS_READ          = 0
-	SYS_WRITE         = 1
-	SYS_CLOSE         = 3
-	SYS_POLL          = 7
-	SYS_READV         = 19
-	SYS_WRITEV        = 20
-	SYS_SELECT        = 23
-	SYS_SCHED_YIELD   = 24
-	SYS_GETPID        = 39
-	SYS_GETUID        = 102
-	SYS_GETGID        = 104
-	SYS_GETEUID       = 107
-	SYS_GETEGID       = 108
-	SYS_GETPPID       = 110
-	SYS_GETTID        = 186
-	SYS_FUTEX         = 202
-	SYS_CLOCK_GETTIME = 228
-	SYS_EPOLL_WAIT    = 232
-	SYS_PSELECT6      = 270
-	SYS_PPOLL         = 271
-	SYS_EPOLL_PWAIT   = 281
-	SYS_EPOLL_PWAIT2  = 441
+	SYS_READ            = 0
+	SYS_WRITE           = 1
+	SYS_CLOSE           = 3
+	SYS_POLL            = 7
+	SYS_RT_SIGACTION    = 13
+	SYS_RT_SIGPROCMASK  = 14
+	SYS_READV           = 19
+	SYS_WRITEV          = 20
+	SYS_SELECT          = 23
+	SYS_SCHED_YIELD     = 24
+	SYS_GETPID          = 39
+	SYS_GETUID          = 102
+	SYS_GETGID          = 104
+	SYS_GETEUID         = 107
+	SYS_GETEGID         = 108
+	SYS_GETPPID         = 110
+	SYS_GETTID          = 186
+	SYS_FUTEX           = 202
+	SYS_SET_TID_ADDRESS = 218
+	SYS_CLOCK_GETTIME   = 228
+	SYS_EPOLL_WAIT      = 232
+	SYS_PSELECT6        = 270
+	SYS_PPOLL           = 271
+	SYS_SET_ROBUST_LIST = 273
+	SYS_EPOLL_PWAIT     = 281
+	SYS_RSEQ            = 334
+	SYS_EPOLL_PWAIT2    = 441
 	// NumSyscalls bounds the fast-path table; larger numbers are forwarded.
 	NumSyscalls = 512
 )
