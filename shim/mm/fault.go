@@ -156,7 +156,7 @@ func (s *Space) faultPage(v *vma, addr uint64, write bool) (done bool, err error
 	case v.anon():
 		return s.faultAnon(v, addr, leaf, e)
 	case v.flags&fShared == 0 && write:
-		return s.faultCopy(v, addr, p, e)
+		return s.faultCopy(v, addr, leaf, e)
 	}
 	return s.faultCached(v, addr, leaf, e, write)
 }
@@ -241,25 +241,13 @@ func (s *Space) faultAnon(v *vma, addr uint64, leaf *table, e uint64) (bool, err
 		return false, nil
 	}
 	s.m.stats.Demand.Add(1)
-	base := addr &^ (leafSpan - 1)
-	lo, hi := 0, 512
-	if v.start > base {
-		lo = int((v.start - base) >> abi.PageShift)
-	}
-	if v.end < base+leafSpan {
-		hi = int((v.end - base) >> abi.PageShift)
-	}
-	d := demand(v.prot)
-	for i := lo; i < hi; i++ {
-		if atomic.LoadUint64(&leaf[i]) == 0 {
-			atomic.CompareAndSwapUint64(&leaf[i], 0, d)
-		}
-	}
+	s.offerAround(v, addr, leaf)
 	return true, nil
 }
 
-// faultCopy serves a write to a page of a private file mapping that is not mapped yet: the copy is made at once.
-func (s *Space) faultCopy(v *vma, addr uint64, p *uint64, e uint64) (bool, error) {
+// faultCopy serves a write to a page of a private file mapping that is not mapped yet: the copy is made at once. Those around
+// it are mapped, for ring 0 to copy: programs relocate whole sections.
+func (s *Space) faultCopy(v *vma, addr uint64, leaf *table, e uint64) (bool, error) {
 	m := s.m
 	f, err := m.userFrame(false)
 	if err != nil {
@@ -271,11 +259,12 @@ func (s *Space) faultCopy(v *vma, addr uint64, p *uint64, e uint64) (bool, error
 		return false, err
 	}
 	copy(m.frames.page(f), m.frames.page(src.f))
-	if !atomic.CompareAndSwapUint64(p, e, v.entry(addr, f)) {
+	if !atomic.CompareAndSwapUint64(&leaf[addr>>abi.PageShift&511], e, v.entry(addr, f)) {
 		m.drop(f)
 		return false, nil
 	}
 	m.stats.COWCopy.Add(1)
+	s.mapAround(v, addr, leaf)
 	return true, nil
 }
 
@@ -296,14 +285,7 @@ func (s *Space) faultCached(v *vma, addr uint64, leaf *table, e uint64, write bo
 	if write {
 		return true, nil
 	}
-	lo := max(addr&^(readWindow<<abi.PageShift-1), v.start)
-	hi := min(addr|(readWindow<<abi.PageShift-1), v.end-1)
-	for a := lo; a < hi; a += abi.PageSize {
-		i := v.index(a)
-		if pg := v.obj.pages[i]; pg != nil && i < size && atomic.LoadUint64(&leaf[a>>abi.PageShift&511]) == 0 {
-			s.mapCached(v, a, leaf, 0, pg)
-		}
-	}
+	s.mapAround(v, addr, leaf)
 	return true, nil
 }
 

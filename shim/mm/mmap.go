@@ -57,6 +57,8 @@ func (s *Space) Mmap(a MmapArgs) (uint64, error) {
 	populate := a.Flags&(unix.MAP_POPULATE|unix.MAP_NONBLOCK) == unix.MAP_POPULATE
 	if populate || v.flags&(fLocked|fLockOnFault) == fLocked {
 		_ = s.populate(addr, addr+n, false) // as in Linux, what fails here fails again when it is touched
+	} else {
+		s.offerNew(addr, addr+n)
 	}
 	return addr, nil
 }
@@ -357,6 +359,8 @@ func (s *Space) Brk(brk uint64) uint64 {
 		s.brk = brk
 		if v.flags&(fLocked|fLockOnFault) == fLocked {
 			_ = s.populate(from, to, false) // as in Linux; the lock may have been released
+		} else {
+			s.offerNew(from, to)
 		}
 		return brk
 	}

@@ -50,6 +50,9 @@ func (s *Space) Mprotect(addr, n uint64, prot uint32) error {
 	for _, r := range locked {
 		_ = s.populate(r[0], r[1], false) // what fails here fails again when it is touched
 	}
+	if err == nil && len(locked) == 0 {
+		s.offerNew(addr, end)
+	}
 	return err
 }
 

@@ -62,8 +62,8 @@ type Object struct {
 	queued  bool  // write-back is in Memory.later
 }
 
-// readWindow is how many pages are read at once and mapped around a fault: fault_around_bytes of mm/memory.c.
-const readWindow = 16
+// readWindow is how many pages are read at once: VM_READAHEAD_PAGES of include/linux/pagemap.h.
+const readWindow = 32
 
 // errPastEOF: the page lies past the end of the file.
 var errPastEOF = errors.New("page past the end of the file")
