@@ -15,6 +15,9 @@ func runRecord(p *PerCPU, t *Thread) { ran(p, t, retry(p, t)) }
 //go:nosplit
 func retry(p *PerCPU, t *Thread) bool {
 	w := &t.Wait
+	if w.Kind == abi.WaitSelect {
+		return selectRetry(p, t)
+	}
 	if w.Kind == abi.WaitPoll {
 		return pollRetry(p, t)
 	}
@@ -59,7 +62,7 @@ func retry(p *PerCPU, t *Thread) bool {
 //go:nosplit
 func leaveWaits(p *PerCPU, t *Thread) {
 	kind := t.Wait.Kind
-	if kind == abi.WaitPoll {
+	if kind == abi.WaitPoll || kind == abi.WaitSelect {
 		pollLeave(p, t)
 		return
 	}

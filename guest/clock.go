@@ -10,6 +10,9 @@ import (
 // nsPerSec is a second.
 const nsPerSec = 1_000_000_000
 
+// nsPerMicro is a microsecond.
+const nsPerMicro = 1000
+
 // sysClockGettime is clock_gettime(2) where KVM says that the TSC is stable. Programs that use the vDSO do not come here.
 //
 //go:nosplit

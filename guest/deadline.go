@@ -85,6 +85,9 @@ func storeLeft(p *PerCPU, t *Thread) {
 	left := w.Deadline - min(now, w.Deadline)
 	for {
 		p.TimeSpec[0], p.TimeSpec[1] = left/nsPerSec, left%nsPerSec
+		if w.Aux == selectMicros {
+			p.TimeSpec[1] /= nsPerMicro
+		}
 		if p.Copy(at(w.Left), unsafe.Pointer(&p.TimeSpec), 16) == 0 || !resolveCopy(p, t) {
 			return
 		}

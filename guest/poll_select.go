@@ -9,7 +9,7 @@ import (
 )
 
 // select(2), and poll(2) on many files: what pipes and eventfds have now, without a wait. A call that finds nothing and
-// may wait is the shim's, and so is one that meets another kind of file or a descriptor that is not open.
+// may wait is selectWait's, or the shim's, and so is one that meets another kind of file or a descriptor that is not open.
 
 const (
 	// manyFiles bounds the array of a poll that is served here, and selectWords the sets of a select, in words: a vCPU
@@ -87,7 +87,11 @@ func pollMany(p *PerCPU, t *Thread, dontWait bool) bool {
 // sysSelect is select(2).
 //
 //go:nosplit
-func sysSelect(p *PerCPU, t *Thread) bool { return selectNow(p, t, 1_000_000, false) }
+func sysSelect(p *PerCPU, t *Thread) bool {
+	const micros = 1_000_000
+	done, wait := selectNow(p, t, micros, false)
+	return done || wait != 0 && selectWait(p, t, wait, micros)
+}
 
 // sysPselect6 is pselect6(2): its last argument points to the mask's address and size.
 //
@@ -103,48 +107,48 @@ func sysPselect6(p *PerCPU, t *Thread) bool {
 			return false
 		}
 	}
-	return selectNow(p, t, nsPerSec, masked)
+	done, wait := selectNow(p, t, nsPerSec, masked)
+	return done || wait != 0 && !masked && selectWait(p, t, wait, nsPerSec)
 }
 
 // selectNow asks the files of select's sets. Their answers are collected in the slot before any is stored, since they
 // take the place of the questions. What is left of the time, all of it, is in its place already. Of a signal mask see
-// sysPpoll.
+// sysPpoll. If nothing was found and all were asked, wait is how long to wait for them, in ns, or Forever.
 //
 //go:nosplit
-func selectNow(p *PerCPU, t *Thread, unit uint64, masked bool) bool {
+func selectNow(p *PerCPU, t *Thread, unit uint64, masked bool) (done bool, wait uint64) {
 	n := uint64(int64(int32(t.RDI)))
 	if n-1 >= manyFiles {
-		return false
+		return false, 0
 	}
-	dontWait := false
+	ns := uint64(Forever)
 	if a := t.R8; a != 0 {
 		if a >= uint64(abi.UserEnd)-16 || p.Copy(unsafe.Pointer(&p.TimeSpec), at(a), 16) != 0 ||
 			p.TimeSpec[0] >= maxSec || p.TimeSpec[1] >= unit {
-			return false
+			return false, 0
 		}
-		dontWait = p.TimeSpec[0]|p.TimeSpec[1] == 0 && !masked
+		ns = p.TimeSpec[0]*nsPerSec + p.TimeSpec[1]
+		if unit != nsPerSec {
+			ns += p.TimeSpec[1] * (nsPerMicro - 1)
+		}
 	}
 	t.Vec.N = 0
 	found := uint64(0)
 	for w := uint64(0); w*64 < n; w++ {
-		valid := ^uint64(0)
-		if n-w*64 < 64 {
-			valid = 1<<(n-w*64&63) - 1
-		}
-		count, ok := selectWord(p, t, w, valid)
+		count, ok := selectWord(p, t, w, validBits(w, n))
 		if !ok {
-			return false
+			return false, 0
 		}
 		found += count
 	}
-	if found == 0 && !dontWait {
-		return false
+	if found == 0 && (ns != 0 || masked) {
+		return false, ns
 	}
 	t.RAX = found
 	if !selectStore(p, t, n) {
 		t.RAX = negative(abi.EFAULT)
 	}
-	return true
+	return true, 0
 }
 
 // selectStore stores the answers in the sets.

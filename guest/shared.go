@@ -299,10 +299,11 @@ type Wait struct {
 	Len  uint64 // bytes, or number of iovecs
 	Done uint64 // bytes moved so far
 	Aux  uint64
-	// Deadline of WaitEpoll, WaitPoll and WaitFutex, in ns of CLOCK_MONOTONIC; 0 is not to wait at all. The host's timer stores it
+	// Deadline of WaitEpoll, WaitPoll, WaitSelect and WaitFutex, in ns of CLOCK_MONOTONIC; 0 is not to wait at all. The host's timer stores it
 	// in Expired when it has passed.
 	Deadline, Expired uint64
-	// Left is where a WaitPoll stores what is left of its time, a struct timespec of the user; 0 is nowhere.
+	// Left is where a WaitPoll or WaitSelect stores what is left of its time, a struct timespec of the user (or a timeval, see
+	// selectMicros); 0 is nowhere.
 	Left uint64
 	_    uint64
 	// Poll is what WaitPoll waits for, an entry of the user's array each: index of the open file, or NoFile, in the low

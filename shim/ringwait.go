@@ -67,7 +67,9 @@ func (k *Kernel) expire() {
 			continue
 		}
 		w := &t.slot.Wait
-		if kind := atomic.LoadUint64(&w.Kind); kind != abi.WaitEpoll && kind != abi.WaitPoll && kind != abi.WaitFutex {
+		switch atomic.LoadUint64(&w.Kind) {
+		case abi.WaitEpoll, abi.WaitPoll, abi.WaitSelect, abi.WaitFutex:
+		default:
 			continue
 		}
 		d := atomic.LoadUint64(&w.Deadline)

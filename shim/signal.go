@@ -233,6 +233,9 @@ func (t *Thread) settleRecord() {
 	case abi.WaitPoll:
 		t.setResult(t.endPoll(&w))
 		return
+	case abi.WaitSelect:
+		t.setResult(t.endSelect(&w))
+		return
 	case abi.WaitFutex:
 		t.setResult(t.endFutex(&w))
 		return

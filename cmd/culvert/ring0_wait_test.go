@@ -33,3 +33,16 @@ func TestKVMWakesBound(t *testing.T) {
 	needKVM(t)
 	sameAsLinux(t, "bound.c")
 }
+
+// TestKVMSelects: a select that waits ends as Linux's does, and costs no exit where ring 0 knows its files.
+func TestKVMSelects(t *testing.T) {
+	needKVM(t)
+	sameAsLinux(t, "selects.c")
+	const trips = 2000
+	for _, s := range sameAsLinux(t, "selects.c", "2000") {
+		exits := s.Exits["syscall"] + s.Exits["note"] + s.Exits["fault"] + s.Exits["kick_idle"]
+		if exits > trips/10 || s.SyscallsRing0["select"] < 2*trips {
+			t.Errorf("%d exits in %d round trips, ring 0 served select %d times: %v", exits, trips, s.SyscallsRing0["select"], s.Exits)
+		}
+	}
+}

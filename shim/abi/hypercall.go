@@ -107,6 +107,8 @@ const (
 	// WaitLinkRead, WaitLinkWrite: the same as WaitRead and WaitWrite, of a link to another VM.
 	WaitLinkRead
 	WaitLinkWrite
+	// WaitSelect: select on the files of Wait.Poll; what was asked is in Thread.Vec, see package guest.
+	WaitSelect
 )
 
 // Kinds of open file that ring 0 knows (File.Kind).
