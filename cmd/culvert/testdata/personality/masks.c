@@ -230,7 +230,7 @@ static void threads(void) {
 }
 
 // Threads that block and unblock all the time, while signals come that are counted: none is lost or taken while blocked.
-enum { SENT = 200 };
+enum { SENT = 100 };
 static __thread volatile int blocked;
 static atomic_int wrong, all;
 static void counted(int s) {
