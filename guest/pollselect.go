@@ -142,7 +142,7 @@ func selectRetry(p *PerCPU, t *Thread) bool {
 func selectScan(p *PerCPU, w *Wait) (found bool) {
 	for i := uint64(0); i < w.Len && i < PollFiles; i++ {
 		e := w.Poll[i] &^ (0xffff << 48)
-		got := fileReadiness(fileAt(p.VM, e&NoFile)) & e >> 32 & 0xffff
+		got := fileReadiness(fileAt(p.VM, e&NoFile)) & (e >> 32) & 0xffff
 		found = found || got != 0
 		w.Poll[i] = e | got<<48
 	}
