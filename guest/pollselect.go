@@ -83,7 +83,7 @@ func selectAsked(p *PerCPU, t *Thread, word, n uint64) (all uint64, ok bool) {
 //go:nosplit
 func validBits(word, n uint64) uint64 {
 	if n-word*64 < 64 {
-		return 1<<(n-word*64&63) - 1
+		return 1<<((n-word*64)&63) - 1
 	}
 	return ^uint64(0)
 }
