@@ -44,7 +44,7 @@ func linkPull(t *Thread, f *File) {
 func linkPush(p *PerCPU, t *Thread, f *File, done bool) (again bool) {
 	pipe, end := pipeOf(f), linkEnd(t.Wait.Kind)
 	words := linkWords(pipe)
-	if link.Publish(pipe, words, end) {
+	if link.Publish(pipe, words, end, link.Later) {
 		p.Call.Args[0] = f.Index
 		hypercall(p, t, abi.KindNote, abi.NoteLink)
 	}

@@ -7,7 +7,7 @@
 // and never wait. A call that must wait returns Thread.Block(fn): ring 0 then runs another thread, and fn runs in a
 // goroutine of its own, holding Kernel.mu except while it sleeps in Waiter.Sleep or runs slow host work in
 // Waiter.Unlocked. Order: Kernel.mu, then mm's and vfs's own locks.
-// The pump of a standard file that is a pipe (hostPipe) runs without it but to sleep and to wake.
+// The pump of a standard file that is a pipe (package pump) runs without it but to sleep and to wake.
 //
 // # Threads and slots
 //

@@ -8,40 +8,14 @@ import (
 
 	"culvert/pipes"
 	"culvert/shim/abi"
+	"culvert/shim/pump"
 	"culvert/shim/vfs"
 
 	"golang.org/x/sys/unix"
 )
 
-// hostPipe is the host's end of a pipe in guest RAM whose other end the guest has as a standard file that is a pipe or
-// FIFO on the host. To the guest it is a pipe like any other: ring 0 reads, writes and polls it without an exit, and
-// splice, tee and epoll know it. A goroutine of the host, the pump, moves bytes between the ring and the host's
-// descriptor, by one readv or writev on the ring's own memory.
-//
-// # Words and memory ordering
-//
-// The pump is an ordinary reader or writer of package pipes: it alone stores Head (of output) or Tail (of input), under
-// that side's lock, and obeys the Wake that it gets. What the guest scribbles over these words hurts the guest: spans are
-// checked against a ring that is never moved nor resized (F_SETPIPE_SZ only counts), and a span outside of it ends the VM.
-//
-// # The doorbell
-//
-// HostWatch is the doorbell's switch: while it is not 0, each write (or read that makes room) of ring 0 makes an exit.
-//
-//	pump                                    ring 0
-//	----                                    ------
-//	nothing to do: spin a while
-//	under Kernel.mu:
-//	  asleep = true; HostWatch = 1 (XCHG)   Tail += n (XCHG)
-//	  look again; sleep in poll(2)          HostWatch? exit: NotePipe
-//	                                        shim, under Kernel.mu: asleep = false, HostWatch = 0, ring the bell
-//	asleep = false, HostWatch = 0
-//
-// Of "HostWatch = 1, look again" and "Tail += n, HostWatch?" at least one sees the other, so no doorbell is lost; and the
-// first exit turns the others off before the pump has even woken, so a burst costs one. While the pump waits for the
-// host's reader, or is at work, HostWatch is 0: there is no exit however much is written. The bell is an eventfd, which
-// remembers. The pump sleeps with its eye on the host's descriptor too, so it learns at once that the host's reader has
-// gone; the guest then finds a pipe without readers (POLLERR, SIGPIPE and EPIPE at the next write).
+// hostPipe is a standard file of the VM that is a pipe or FIFO on the host, as the guest has it: a pipe in guest RAM, of
+// which the other end is the host's. Package pump moves the bytes.
 //
 // # Input
 //
@@ -66,24 +40,19 @@ type hostPipe struct {
 	p    *pipe
 	file *hostFile
 	also []*hostFile // other standard files that are the same pipe
-	fd   int         // a description of our own on the host's pipe, with O_NONBLOCK
-	bell int         // eventfd
+	host pump.Host   // a description of our own
+	pump *pump.Pump
 	end  pipes.End
 	size uint64 // what F_GETPIPE_SZ says
 	out  bool   // the guest writes
 
 	// What follows is guarded by Kernel.mu.
-	exact  bool // input is not read ahead
+	exact  bool // input is not read ahead: the pump does not run
 	blocks int  // reads of a block in a row
-	asleep bool // the pump has nothing to do, and the doorbell is on
 	gone   bool // the host's file is let go
-
-	ending atomic.Bool // the VM has ended
 }
 
 const (
-	// hostRing is the size in bytes of the ring of a standard file: enough that guest and host take turns seldom.
-	hostRing = 256 << 10
 	// readAheadBlocks is how many reads of at least readAheadMin bytes show a reader that wants everything. Programs that
 	// look at the beginning only, such as head, read less; C libraries read pipes in blocks of 4096 bytes.
 	readAheadBlocks = 4
@@ -106,12 +75,9 @@ func newHostPipe(h *hostFile, flags int) (*hostPipe, error) {
 	if err != nil {
 		return nil, nil //nolint:nilerr // of another user, or without /proc, or ENXIO: nobody reads
 	}
-	e := &hostPipe{k: k, file: h, fd: fd, bell: -1, out: acc == unix.O_WRONLY, exact: acc == unix.O_RDONLY}
+	e := &hostPipe{k: k, file: h, host: pump.NewPipe(fd, acc == unix.O_WRONLY), out: acc == unix.O_WRONLY, exact: acc == unix.O_RDONLY}
 	if err := e.set(h); err != nil {
-		unix.Close(fd)
-		if e.bell >= 0 {
-			unix.Close(e.bell)
-		}
+		e.host.Close()
 		return nil, fmt.Errorf("standard file %d as a pipe: %w", h.fd, err)
 	}
 	k.hostPipes = append(k.hostPipes, e)
@@ -121,23 +87,23 @@ func newHostPipe(h *hostFile, flags int) (*hostPipe, error) {
 // set makes what a hostPipe needs besides its descriptor.
 func (e *hostPipe) set(h *hostFile) error {
 	k := e.k
-	size, err := unix.FcntlInt(uintptr(e.fd), unix.F_GETPIPE_SZ, 0)
+	size, err := unix.FcntlInt(uintptr(e.host.FD()), unix.F_GETPIPE_SZ, 0)
 	if err != nil {
 		return err
 	}
 	e.size = uint64(size)
-	if e.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return err
-	}
 	if k.devNull == nil {
 		if k.devNull, err = os.OpenFile("/dev/null", os.O_RDWR, 0); err != nil {
 			return err
 		}
 	}
-	if e.p, err = k.ringPipe(hostRing / abi.PageSize); err != nil {
+	if e.p, err = k.ringPipe(pump.RingSize / abi.PageSize); err != nil {
 		return err
 	}
 	e.end = e.p.end
+	if e.pump, err = pump.New(e, e.end, e.host, e.out, k.cfg.NumCPUs); err != nil {
+		return err
+	}
 	e.p.host, e.p.inode = e, h.inode
 	h.pipe, h.inode.opener = e.p, e.reopen
 	e.p.users++
@@ -186,7 +152,7 @@ func (e *hostPipe) pull(n int) error {
 	case st != pipes.OK:
 		return errBusy
 	}
-	got, err := ignoringEINTR(func() (int, error) { return unix.Readv(e.fd, [][]byte{a, b}) })
+	got, err := e.host.Move(a, b)
 	q.EndWrite(uint64(max(got, 0)), pipes.Stream) // who else reads has its own calls to make
 	switch {
 	case err == unix.EAGAIN:
@@ -222,7 +188,7 @@ func (e *hostPipe) readAhead() {
 			atomic.StoreUint64(&g.Kind, kind)
 		}
 	}
-	e.start(e.fill)
+	e.start()
 }
 
 // pull is hostPipe.pull of a pipe that has a host end.
@@ -266,7 +232,7 @@ func (e *hostPipe) queued() uint64 {
 	if e.gone {
 		return 0
 	}
-	n, err := unix.IoctlGetInt(e.fd, unix.TIOCINQ)
+	n, err := unix.IoctlGetInt(e.host.FD(), unix.TIOCINQ)
 	if err != nil {
 		return 0
 	}
@@ -284,36 +250,60 @@ func (e *hostPipe) resize(t *Thread, arg uint32) (uint64, error) {
 	return e.size, nil
 }
 
-// rouse tells the pump that the pipe has changed.
-func (e *hostPipe) rouse() {
-	unread := !e.out && e.end.Pipe.Readers() == 0
-	switch {
-	case e.gone:
-	case unread && e.exact:
+// start starts the pump.
+func (e *hostPipe) start() {
+	e.k.pumps.Add(1)
+	go func() {
+		defer e.k.pumps.Done()
+		e.pump.Run()
+		e.k.mu.Lock()
+		defer e.k.mu.Unlock()
 		e.leave()
-	case unread || e.asleep:
-		e.asleep = false
-		e.ring()
-	}
+	}()
 }
 
-// ring wakes the pump out of poll. The eventfd cannot be full: the pump empties it.
-func (e *hostPipe) ring() {
-	unix.Write(e.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0}) //nolint:errcheck // EAGAIN means that it rings already
+// Lock and Unlock are those of the Kernel; they, Obey, Quiet, Fail and Hasty make e a pump.Owner.
+func (e *hostPipe) Lock() { e.k.mu.Lock() }
+
+// Unlock is Lock's.
+func (e *hostPipe) Unlock() { e.k.mu.Unlock() }
+
+// Obey wakes whom an operation of the pump says.
+func (e *hostPipe) Obey(w pipes.Wake) { e.p.obey(w) }
+
+// Quiet turns the pump's doorbell off.
+func (e *hostPipe) Quiet() { e.p.unwatch() }
+
+// Fail ends the VM.
+func (e *hostPipe) Fail(err error) { e.k.fail(err) }
+
+// Hasty says not to wait for who reads the VM's output.
+func (e *hostPipe) Hasty() bool { return e.k.hasty }
+
+// rouse tells the pump that the pipe has changed.
+func (e *hostPipe) rouse() {
+	switch {
+	case e.gone:
+	case !e.exact:
+		e.pump.Rouse()
+	case e.end.Pipe.Readers() == 0:
+		e.leave()
+	}
 }
 
 // finish has the pump move what is there and end; the VM has ended.
 func (e *hostPipe) finish() {
-	if e.gone {
-		return
-	}
-	e.ending.Store(true)
-	if e.exact {
+	switch {
+	case e.gone:
+	case e.exact:
 		e.leave()
-		return
+	default:
+		e.pump.Finish()
 	}
-	e.ring()
 }
+
+// pumping says that the pump runs.
+func (e *hostPipe) pumping() bool { return !e.exact && !e.gone }
 
 // leave closes the host's end, on both sides: the guest finds the end of file, or a pipe that nobody reads.
 func (e *hostPipe) leave() {
@@ -325,8 +315,7 @@ func (e *hostPipe) leave() {
 		e.k.hostPoller.forget(e.file)
 		e.p.obey(q.CloseWriter())
 	}
-	unix.Close(e.fd)
-	unix.Close(e.bell)
+	e.pump.Close()
 	e.p.drop()
 	if e.k.ended {
 		return // and may have something to say on standard error
@@ -393,7 +382,7 @@ func (k *Kernel) openHost(host *os.File, fd int, before []*OpenFile) (*OpenFile,
 	}
 	f := e.open()
 	if e.out {
-		e.start(e.drain) // with a writer there, or it would find the end
+		e.start() // with a writer there, or it would find the end
 	}
 	return k.newOpenFile(f, h.path, flags&kept)
 }
@@ -404,4 +393,29 @@ func sameDescription(a, b int) bool {
 	pid := uintptr(unix.Getpid())
 	r, _, errno := unix.Syscall6(unix.SYS_KCMP, pid, pid, kcmpFile, uintptr(a), uintptr(b), 0)
 	return errno == 0 && r == 0
+}
+
+// closeHostPipes waits for the pumps when the VM has ended. Kernel.mu is held, and dropped meanwhile.
+func (k *Kernel) closeHostPipes() {
+	for _, e := range k.hostPipes {
+		e.finish()
+	}
+	k.mu.Unlock()
+	k.pumps.Wait()
+	k.mu.Lock()
+	if k.devNull != nil {
+		k.devNull.Close()
+		k.devNull = nil
+	}
+}
+
+// hurry has the pumps give up on who does not read the VM's output, when it has ended; status is how then.
+func (k *Kernel) hurry(status ExitStatus) {
+	for _, e := range k.hostPipes {
+		if e.out && !e.gone && !k.hasty {
+			k.exit = status
+			e.pump.Ring()
+		}
+	}
+	k.hasty = true
 }

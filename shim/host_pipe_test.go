@@ -12,6 +12,7 @@ import (
 
 	"culvert/pipes"
 	"culvert/shim/abi"
+	"culvert/shim/pump"
 
 	"golang.org/x/sys/unix"
 )
@@ -103,7 +104,7 @@ func TestHostPipeNonblock(t *testing.T) {
 		if e == 0 {
 			sent += int(n)
 		}
-		return e == unix.EAGAIN && vm.ready(1)&unix.POLLOUT == 0 && sent >= hostRing
+		return e == unix.EAGAIN && vm.ready(1)&unix.POLLOUT == 0 && sent >= pump.RingSize
 	})
 	if got, err := io.ReadFull(r, make([]byte, sent)); err != nil {
 		t.Errorf("the host got %d bytes of %d: %v", got, sent, err)
@@ -288,7 +289,7 @@ func TestHostPipeSplice(t *testing.T) {
 
 // At the end the output is written; but who does not read holds up nobody who ended the VM.
 func TestHostPipeEnd(t *testing.T) {
-	const n = 200000
+	const n = 400000 // more than the pipe holds, which grows; less than pipe and ring
 	for _, c := range []struct {
 		name   string
 		end    func(k *Kernel)
@@ -393,7 +394,7 @@ func TestHostPipeDoorbell(t *testing.T) {
 	if n, err := r.Read(make([]byte, 10)); n != 1 || err != nil {
 		t.Errorf("the host read %d bytes, %v", n, err)
 	}
-	vm.write(1, strings.Repeat("y", 200000)) // more than the host's pipe takes
+	vm.write(1, strings.Repeat("y", 400000)) // more than the host's pipe takes, which grows
 	vm.await("the ring is not waiting for the host", func() bool { return !bell() && e.end.Pipe.Readable() })
 	time.Sleep(5 * time.Millisecond)
 	if bell() {

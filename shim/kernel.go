@@ -61,7 +61,7 @@ type Kernel struct {
 	calls   [numSyscalls]*Syscall
 	traps   map[uint64]trapSignal
 	blocked sync.WaitGroup // goroutines of blocked calls
-	pumps   sync.WaitGroup // goroutines of hostPipes
+	pumps   sync.WaitGroup // goroutines of package pump
 	// serving is the vCPU whose hypercall is being served, or -1.
 	serving atomic.Int32
 

@@ -17,8 +17,8 @@ import (
 type Link struct {
 	GPA abi.GPA // where the machine has the memory
 	Mem []byte  // the same as this process maps it: link.Words in a page, then the ring
-	// Ring is the eventfd of the other VM's bell.
-	Ring int
+	// Bell is an eventfd with O_NONBLOCK, this VM's bell; Ring is that of the other VM.
+	Bell, Ring int
 	// Alive is one of a pair of sockets. Its end is the end of the other VM, or of all its descriptors of the link.
 	Alive *os.File
 }
@@ -29,6 +29,7 @@ type linkPipe struct {
 	pipe
 	end    uint64 // pipes.ReadEnd or pipes.WriteEnd: what this VM does
 	words  *link.Words
+	ears   int // this VM's bell
 	bell   int // the other VM's
 	alive  *os.File
 	closed bool // by this VM: its memory is given back
@@ -48,7 +49,7 @@ func newLink(k *Kernel, from *Link, fd int) (*linkPipe, error) {
 	}
 	ring := from.Mem[link.RingOffset:]
 	l := &linkPipe{end: pipes.WriteEnd, words: structAt[link.Words](from.Mem, 0),
-		bell: from.Ring, alive: from.Alive}
+		ears: from.Bell, bell: from.Ring, alive: from.Alive}
 	l.pipe = pipe{k: k, gpa: gpa, pages: uint64(len(ring)) / abi.PageSize,
 		end: pipes.End{Pipe: structAt[pipes.Pipe](k.ram, gpa), Ring: ring, Pause: runtime.Gosched}}
 	q := l.pipe.end.Pipe
@@ -121,14 +122,18 @@ func (l *linkPipe) partnerGone() {
 	}
 }
 
-// Heard is vmm's word that the bell of a link was rung. Which one does not matter.
-func (k *Kernel) Heard(int) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, l := range k.links {
-		if l != nil && !l.closed && !k.ended {
-			l.heard()
-		}
+// publish tells the other VM of what this one did, ring 0 too: see link.Later.
+func (l *linkPipe) publish() {
+	if link.Publish(l.pipe.end.Pipe, l.words, l.end, link.Now) {
+		l.ring()
+	}
+}
+
+// listen hears the bell if it was rung.
+func (l *linkPipe) listen() {
+	var count [8]byte
+	if n, _ := unix.Read(l.ears, count[:]); n == len(count) {
+		l.heard()
 	}
 }
 
@@ -199,9 +204,7 @@ func (l *linkPipe) sync(op func() error) error {
 	link.Pull(q, l.words, l.end)
 	for {
 		err := op()
-		if link.Publish(q, l.words, l.end) {
-			l.ring()
-		}
+		l.publish()
 		if err != errWait {
 			return err
 		}

@@ -222,7 +222,7 @@ func (p *pipe) changed(events uint32) {
 
 // unwatch stops the notes of ring 0 if there is nobody to tell.
 func (p *pipe) unwatch() {
-	if !p.rd.watched() && !p.wr.watched() && !p.rdwr.watched() && (p.host == nil || !p.host.asleep) {
+	if !p.rd.watched() && !p.wr.watched() && !p.rdwr.watched() && (p.host == nil || !p.host.pump.Asleep()) {
 		atomic.StoreUint64(&p.end.Pipe.HostWatch, 0)
 	}
 }

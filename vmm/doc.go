@@ -30,10 +30,12 @@
 // eventfd, whose count keeps an early wake. Who takes the bit out of Idle wakes the thread, but only if the Sleep bit is set. All four steps are locked
 // operations, so of "set Sleep, read Idle" and "clear Idle, read Sleep" at least one sees the other.
 //
+// A handler may have work for that thread (Idler): it is asked before each sleep, and answers what else is to end it.
+//
 // # Links
 //
 // A VM may share pipes with VMs of other processes (package pipes/link). Their memory is a slot of its own, at
-// abi.LinkGPA. A vCPU that idles sleeps on the bells of its links as well as on its eventfd, and has the handler hear
-// them on its own thread; while every vCPU is busy the monitor looks at the bells once in a time slice, which is as long
-// as a thread that was woken would wait for a processor anyway.
+// abi.LinkGPA. The handler watches their bells: a vCPU that idles sleeps on them, so that no other thread of this process has
+// to wake up first, and while every vCPU is busy it looks once in a time slice, which is as long as a thread that was woken
+// would wait for a processor anyway.
 package vmm

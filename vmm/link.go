@@ -16,16 +16,8 @@ import (
 type Link struct {
 	Mem []byte
 	GPA abi.GPA // set by New
-	// Bell is an eventfd, with O_NONBLOCK, that the other VM's process adds to when this VM is to look. A vCPU that idles
-	// sleeps on it, so that no other thread of this process has to wake up first; while all vCPUs are busy the monitor
-	// looks.
+	// Bell is an eventfd, with O_NONBLOCK, that the other VM's process adds to when this VM is to look. An Idler watches it.
 	Bell int
-}
-
-// Listener is a Handler of a VM that has links.
-type Listener interface {
-	// Heard is called when the bell of Config.Links[i] was rung.
-	Heard(i int)
 }
 
 // firstLinkSlot is the first KVM memory slot of links, after RAM and text.
@@ -89,38 +81,6 @@ func OpenLink(memory, bell int) (*Link, error) {
 		return nil, fmt.Errorf("map a pipe between VMs: %w", err)
 	}
 	return &Link{Mem: mem, Bell: bell}, nil
-}
-
-// listen sleeps until the vCPU's eventfd or a bell is rung, and has the handler hear the bells.
-func (vm *VM) listen(wake int) error {
-	fds := make([]unix.PollFd, 1, 1+abi.MaxLinks)
-	fds[0] = unix.PollFd{Fd: int32(wake), Events: unix.POLLIN}
-	for _, fd := range vm.bells {
-		fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-	}
-	if _, err := unix.Poll(fds, -1); err != nil {
-		return err
-	}
-	for i := range vm.bells {
-		if fds[i+1].Revents != 0 {
-			vm.hear(i)
-		}
-	}
-	if fds[0].Revents != 0 {
-		var buf [8]byte
-		if _, err := unix.Read(wake, buf[:]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// hear tells the handler if the bell of link i was rung.
-func (vm *VM) hear(i int) {
-	var buf [8]byte
-	if n, _ := unix.Read(vm.bells[i], buf[:]); n == len(buf) {
-		vm.listener.Heard(i)
-	}
 }
 
 // Close unmaps the memory and closes the bell. Preconditions: no VM runs with it.

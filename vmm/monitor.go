@@ -6,31 +6,62 @@ import (
 	"time"
 
 	"culvert/guest"
+
+	"golang.org/x/sys/unix"
 )
 
 // slice is the length of a time slice: a thread that ran a whole one while another is ready is preempted.
 const slice = 4 * time.Millisecond
 
+// idleSlices is for how many slices in a row all vCPUs have to idle before the monitor stops looking: a VM that waits for
+// the host again and again is not to wake it each time.
+const idleSlices = 16
+
 // monitor gives time slices and is the backstop of late kicks: a ready thread never waits longer than a slice for an
-// idle vCPU. It sleeps while every vCPU does.
-func (vm *VM) monitor(stop <-chan struct{}) {
-	tick := time.NewTicker(slice)
-	defer tick.Stop()
-	for {
-		if vm.busy.Load() == 0 {
-			select {
-			case <-vm.resumed:
-			case <-stop:
-				return
+// idle vCPU. It sleeps while every vCPU does, and returns when the VM stops.
+//
+// It counts the slices with poll(2) and no timer of Go's, whose expiry has the scheduler start one thread more to look for
+// work.
+func (vm *VM) monitor() {
+	idle := 0
+	for !vm.stopping.Load() {
+		wait := int(slice / time.Millisecond)
+		if vm.busy.Load() > 0 {
+			idle = 0
+		} else if idle++; idle >= idleSlices {
+			vm.dozing.Store(true)
+			if vm.busy.Load() == 0 { // else resume may not have seen dozing
+				wait = -1
 			}
 		}
-		select {
-		case <-tick.C:
-		case <-stop:
-			return
+		vm.await(wait)
+		vm.dozing.Store(false)
+		if vm.busy.Load() > 0 {
+			vm.tick()
 		}
-		vm.tick()
 	}
+}
+
+// await sleeps for as many milliseconds, or until wakeMonitor.
+func (vm *VM) await(ms int) {
+	fds := [1]unix.PollFd{{Fd: int32(vm.resumed), Events: unix.POLLIN}}
+	if n, _ := unix.Poll(fds[:], ms); n > 0 {
+		var count [8]byte
+		unix.Read(vm.resumed, count[:]) //nolint:errcheck // it was written to, so there is a count
+	}
+}
+
+// resume tells the monitor that a vCPU is busy again.
+func (vm *VM) resume() {
+	if vm.dozing.Load() {
+		vm.wakeMonitor()
+	}
+}
+
+// wakeMonitor ends the monitor's sleep.
+func (vm *VM) wakeMonitor() {
+	// The write fails only when the counter is full: then the monitor wakes anyway.
+	_, _ = unix.Write(vm.resumed, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
 // tick looks once. What it reads of guest memory decides only whether somebody is woken or kicked.
@@ -38,8 +69,8 @@ func (vm *VM) tick() {
 	if vm.clock != nil {
 		vm.clock.update(time.Now())
 	}
-	for i := range vm.bells {
-		vm.hear(i)
+	if vm.idler != nil {
+		vm.idler.Tick()
 	}
 	waiting := vm.anyReady()
 	if waiting {

@@ -37,6 +37,7 @@ type vcpu struct {
 	inCall  atomic.Bool   // the vCPU is out of the guest in a hypercall, so ring 0 flushes before it goes on
 	entered atomic.Bool   // KVM_RUN may be running
 	wake    int           // eventfd on which an idle vCPU sleeps
+	fds     []unix.PollFd // what else may wake it
 
 	exits        [numReasons]atomic.Uint64
 	kicks        atomic.Uint64 // interrupts injected
@@ -155,34 +156,74 @@ func (c *vcpu) hypercall() (done bool, err error) {
 	return c.vm.stopping.Load(), nil
 }
 
+// Idler is a Handler that has work of its own for the thread of a vCPU that has nothing to run. Without one the thread
+// sleeps.
+type Idler interface {
+	// Idle does what can be done without waiting, before the thread sleeps, and again whenever it has woken. fds is empty at
+	// first, then what Idle answered last, with the events that came. It answers what is to wake the thread.
+	Idle(fds []unix.PollFd) []unix.PollFd
+	// Tick is called once in a time slice while a vCPU is busy.
+	Tick()
+}
+
 // idle waits until somebody takes this vCPU's bit out of Idle, or the VM stops.
 func (c *vcpu) idle() {
 	vm := c.vm
-	bit := uint64(1) << c.id
-	page := vm.page
-	atomic.OrUint64(&page.Sleep, bit)
-	vm.busy.Add(-1)
-	for atomic.LoadUint64(&page.Idle)&bit != 0 && !vm.stopping.Load() {
-		if err := c.sleep(); err != nil && err != unix.EINTR {
-			break // only a closed descriptor: the VM is ending
+	c.fds = c.fds[:0]
+	for c.isIdle() {
+		if vm.idler != nil {
+			c.fds = vm.idler.Idle(c.fds)
+		}
+		if c.isIdle() && c.doze() != nil {
+			return // only a closed descriptor: the VM is ending
 		}
 	}
-	if vm.busy.Add(1) == 1 {
-		select {
-		case vm.resumed <- struct{}{}:
-		default:
-		}
-	}
-	atomic.AndUint64(&page.Sleep, ^bit)
 }
 
-// sleep returns when the vCPU is to look whether it is idle still.
-func (c *vcpu) sleep() error {
-	if len(c.vm.bells) > 0 {
-		return c.vm.listen(c.wake)
+// isIdle says that the vCPU is to stay out of the guest.
+func (c *vcpu) isIdle() bool {
+	return atomic.LoadUint64(&c.vm.page.Idle)&(1<<c.id) != 0 && !c.vm.stopping.Load()
+}
+
+// doze sleeps until the vCPU is to look whether it is idle still, unless it can see at once that it is not. Sleep is set
+// only here: what Idle wakes needs no eventfd.
+func (c *vcpu) doze() error {
+	vm, bit := c.vm, uint64(1)<<c.id
+	atomic.OrUint64(&vm.page.Sleep, bit)
+	vm.busy.Add(-1)
+	var err error
+	if c.isIdle() {
+		err = c.sleep()
 	}
-	var buf [8]byte
-	_, err := unix.Read(c.wake, buf[:])
+	if vm.busy.Add(1) == 1 {
+		vm.resume()
+	}
+	atomic.AndUint64(&vm.page.Sleep, ^bit)
+	return err
+}
+
+// sleep returns when the vCPU's eventfd was written to, or one of fds has what it waits for.
+func (c *vcpu) sleep() error {
+	var count [8]byte
+	if len(c.fds) == 0 {
+		_, err := unix.Read(c.wake, count[:])
+		return ignoreEINTR(err)
+	}
+	n := len(c.fds)
+	c.fds = append(c.fds, unix.PollFd{Fd: int32(c.wake), Events: unix.POLLIN})
+	_, err := unix.Poll(c.fds, -1)
+	if err == nil && c.fds[n].Revents != 0 {
+		_, err = unix.Read(c.wake, count[:])
+	}
+	c.fds = c.fds[:n]
+	return ignoreEINTR(err)
+}
+
+// ignoreEINTR makes nothing of a signal that ended a sleep.
+func ignoreEINTR(err error) error {
+	if err == unix.EINTR {
+		return nil
+	}
 	return err
 }
 

@@ -28,7 +28,8 @@ type Config struct {
 	CPUs int
 	// ForwardAll makes ring 0 forward every system call, also those that it can serve by itself.
 	ForwardAll bool
-	// Links are pipes that this VM shares with others; Run's handler must be a Listener then. The VM closes them.
+	// Links are pipes that this VM shares with others; Run's handler is an Idler then, and watches their bells. The VM closes
+	// them.
 	Links []*Link
 }
 
@@ -54,15 +55,15 @@ type VM struct {
 	hwcap     uint64
 	clock     *clock // nil: ring 0 does not tell the time
 	links     []*Link
-	bells     []int    // descriptors of the links' bells
-	listener  Listener // the handler, if there are links
+	idler     Idler // the handler, if it is one
 	pid       int
 
 	stopping atomic.Bool
 	running  atomic.Bool // the self-test passed
 	busy     atomic.Int64
-	resumed  chan struct{}
-	lookAt   int // the monitor's: whose turn it is to be woken, from 1
+	resumed  int         // eventfd that wakes the monitor
+	dozing   atomic.Bool // the monitor waits for it
+	lookAt   int         // the monitor's: whose turn it is to be woken, from 1
 	start    time.Time
 	mu       sync.Mutex // guards phases
 	phases   Phases
@@ -71,7 +72,7 @@ type VM struct {
 // New opens KVM, builds the machine and tries it. Errors are *kvm.Error, or ErrUnusable, or say what the processor, the
 // memory or this build lacks.
 func New(cfg Config) (*VM, error) {
-	vm := &VM{start: time.Now(), pid: os.Getpid(), resumed: make(chan struct{}, 1), links: cfg.Links}
+	vm := &VM{start: time.Now(), pid: os.Getpid(), resumed: -1, links: cfg.Links}
 	if err := vm.create(cfg); err != nil {
 		vm.Close()
 		return nil, err
@@ -84,6 +85,9 @@ func (vm *VM) create(cfg Config) error {
 		return err
 	}
 	var err error
+	if vm.resumed, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("eventfd for the monitor: %w", err)
+	}
 	if vm.sys, err = kvm.Open(); err != nil {
 		return err
 	}
@@ -132,7 +136,6 @@ func (vm *VM) create(cfg Config) error {
 	}
 	for i, l := range cfg.Links {
 		l.GPA = abi.LinkGPA + abi.GPA(i)*abi.LinkStride
-		vm.bells = append(vm.bells, l.Bell)
 		if err := vm.kvm.SetUserMemoryRegion(uint32(firstLinkSlot+i), 0, uint64(l.GPA), l.Mem); err != nil {
 			return err
 		}
@@ -190,9 +193,7 @@ func (vm *VM) TSCKHz() uint64 { return vm.tscKHz }
 // Run runs the machine until Stop, or until it fails. It may be called once.
 func (vm *VM) Run(h Handler) error {
 	vm.handler = h
-	if len(vm.links) > 0 {
-		vm.listener = h.(Listener)
-	}
+	vm.idler, _ = h.(Idler)
 	vm.mu.Lock()
 	vm.phases.Load = time.Since(vm.start)
 	vm.mu.Unlock()
@@ -201,9 +202,8 @@ func (vm *VM) Run(h Handler) error {
 	for _, c := range vm.cpus {
 		go func() { errs <- c.run() }()
 	}
-	stopMonitor := make(chan struct{})
 	var monitor sync.WaitGroup
-	monitor.Go(func() { vm.monitor(stopMonitor) })
+	monitor.Go(vm.monitor)
 	var err error
 	for range vm.cpus {
 		if e := <-errs; e != nil && err == nil {
@@ -211,7 +211,8 @@ func (vm *VM) Run(h Handler) error {
 			vm.Stop()
 		}
 	}
-	close(stopMonitor)
+	vm.stopping.Store(true)
+	vm.wakeMonitor()
 	monitor.Wait()
 	return err
 }
@@ -257,6 +258,9 @@ func (vm *VM) started(call *guest.Call) error {
 // Close frees everything. Preconditions: Run has returned or was never called.
 func (vm *VM) Close() error {
 	var errs []error
+	if vm.resumed >= 0 {
+		errs = append(errs, unix.Close(vm.resumed))
+	}
 	for _, c := range vm.cpus {
 		errs = append(errs, unix.Close(c.wake))
 	}
@@ -278,6 +282,6 @@ func (vm *VM) Close() error {
 	for _, l := range vm.links {
 		errs = append(errs, l.Close())
 	}
-	*vm = VM{}
+	*vm = VM{resumed: -1}
 	return errors.Join(errs...)
 }

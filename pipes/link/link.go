@@ -19,7 +19,7 @@
 //
 // Who finds nothing to read, or no room, joins the wait set of its own pipe, sets its Wait word, pulls once more, and
 // sleeps if there is still nothing. Who publishes looks at the other side's Wait word after it; if it is set and there
-// is something to do (any byte to read, half of the ring free), it takes the word and rings the other VM's bell, which
+// is something to do (bytes to read, half of the ring free), it takes the word and rings the other VM's bell, which
 // its host carries. Both halves are locked operations, so one of the two sees the other:
 //
 //	sleeper                           publisher
@@ -31,6 +31,10 @@
 // sets the Wait word again and pulls again, so that a second sleeper is not forgotten. A Wait word that the other VM
 // clears without a bell is that VM's refusal to go on; its host's end of the connection, not a word in memory, says
 // when it is gone.
+//
+// A bell costs an exit and has the other VM run at once, perhaps on the same processor. So who writes more than PIPE_BUF
+// bytes leaves a reader asleep until half of the ring is full (Publish with Later): its VM's host publishes once more (Now)
+// when a vCPU has nothing to run, which is when the exit has been made anyway, and once in a time slice while all are busy.
 //
 // # Difference from a pipe of one VM
 //
@@ -87,10 +91,21 @@ func Pull(p *pipes.Pipe, w *Words, end uint64) {
 	}
 }
 
+// When says how much has to be there for the other VM's bell.
+type When uint64
+
+const (
+	// Now rings for any byte to read.
+	Now When = iota
+	// Later leaves a reader asleep for what is neither half a ring nor at most PIPE_BUF bytes. Somebody publishes with Now
+	// after it, soon.
+	Later
+)
+
 // Publish tells the other VM what this one has done. It reports true if the other's bell is to be rung.
 //
 //go:nosplit
-func Publish(p *pipes.Pipe, w *Words, end uint64) (bell bool) {
+func Publish(p *pipes.Pipe, w *Words, end uint64, when When) (bell bool) {
 	if end == pipes.ReadEnd {
 		advance(&w.Head, atomic.LoadUint64(&p.Head))
 		used := atomic.LoadUint64(&w.Tail) - atomic.LoadUint64(&p.Head)
@@ -98,8 +113,12 @@ func Publish(p *pipes.Pipe, w *Words, end uint64) (bell bool) {
 			atomic.SwapUint64(&w.WriterWait, 0) != 0
 	}
 	advance(&w.Tail, atomic.LoadUint64(&p.Tail))
-	return atomic.LoadUint64(&w.ReaderWait) != 0 && atomic.LoadUint64(&w.Head) != atomic.LoadUint64(&p.Tail) &&
-		atomic.SwapUint64(&w.ReaderWait, 0) != 0
+	used := atomic.LoadUint64(&p.Tail) - atomic.LoadUint64(&w.Head)
+	if atomic.LoadUint64(&w.ReaderWait) == 0 || used == 0 ||
+		when == Later && used > abi.PIPE_BUF && used*2 < atomic.LoadUint64(&p.Size) {
+		return false
+	}
+	return atomic.SwapUint64(&w.ReaderWait, 0) != 0
 }
 
 // advance moves a word to pos unless it is there or further: another vCPU was faster.

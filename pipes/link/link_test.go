@@ -44,8 +44,8 @@ func (v *vm) host() pipes.End {
 	return pipes.End{Pipe: &v.pipe, Ring: v.ring, Pause: runtime.Gosched}
 }
 
-func (v *vm) publish() {
-	if Publish(&v.pipe, v.words, v.end) {
+func (v *vm) publish(when When) {
+	if Publish(&v.pipe, v.words, v.end, when) {
 		select {
 		case v.other.bell <- struct{}{}:
 		default:
@@ -96,8 +96,9 @@ func TestStream(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				w.publish()
+				w.publish(Later)
 				if st == pipes.WouldBlock {
+					w.publish(Now) // as a vCPU that has nothing to run
 					w.block(t, w.pipe.Writable)
 				}
 				part, sent = part[m:], sent+m
@@ -121,7 +122,7 @@ func TestStream(t *testing.T) {
 				}
 			}
 			got += n
-			r.publish()
+			r.publish(Later)
 			if st == pipes.WouldBlock {
 				r.block(t, r.pipe.Readable)
 			}
@@ -169,9 +170,45 @@ func TestHostileWords(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			Publish(&v.pipe, v.words, v.end)
+			Publish(&v.pipe, v.words, v.end, Now)
 		}
 	}
 	stop.Store(true)
 	liar.Wait()
+}
+
+// A reader that waits hears of a few bytes at once, of more when half of the ring is full, and of anything when its writer's
+// VM has nothing to run.
+func TestLater(t *testing.T) {
+	for _, c := range []struct {
+		bytes int
+		when  When
+		bell  bool
+	}{
+		{0, Now, false}, {1, Later, true}, {abi.PIPE_BUF, Later, true},
+		{ringSize / 2, Later, true}, {ringSize, Later, true}, {ringSize/2 - 1, Now, true},
+	} {
+		w, r := pair()
+		Want(r.words, r.end)
+		if _, _, _, err := w.host().Write(make([]byte, c.bytes), pipes.Stream); err != nil {
+			t.Fatal(err)
+		}
+		if got := Publish(&w.pipe, w.words, w.end, c.when); got != c.bell {
+			t.Errorf("%d bytes of %d, %d: bell %v", c.bytes, ringSize, c.when, got)
+		}
+	}
+	w, r := pair()
+	w.pipe.Size, r.pipe.Size = 4*ringSize, 4*ringSize
+	Want(r.words, r.end)
+	atomic.StoreUint64(&w.pipe.Tail, abi.PIPE_BUF+1)
+	if Publish(&w.pipe, w.words, w.end, Later) {
+		t.Error("a bell for less than half a ring")
+	}
+	Pull(&r.pipe, r.words, r.end)
+	if !r.pipe.Readable() {
+		t.Error("what is published later cannot be read before")
+	}
+	if !Publish(&w.pipe, w.words, w.end, Now) || Publish(&w.pipe, w.words, w.end, Now) {
+		t.Error("not exactly one bell")
+	}
 }

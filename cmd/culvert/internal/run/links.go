@@ -79,7 +79,7 @@ func (l links) memory() (out []*vmm.Link) {
 func (l links) ends() (out [2]*shim.Link) {
 	for i, end := range l {
 		if end != nil {
-			out[i] = &shim.Link{GPA: end.mem.GPA, Mem: end.mem.Mem, Ring: end.ring, Alive: end.alive}
+			out[i] = &shim.Link{GPA: end.mem.GPA, Mem: end.mem.Mem, Bell: end.mem.Bell, Ring: end.ring, Alive: end.alive}
 		}
 	}
 	return out
