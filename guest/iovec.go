@@ -34,6 +34,8 @@ func vecCall(p *PerCPU, t *Thread, kind, mode uint64) bool {
 	total := uint64(0)
 	if load(&f.Kind) == abi.FileLink {
 		kind += linkKind
+	} else if load(&f.Kind) == abi.FileOutput {
+		mode &= FileWrite
 	} else if load(&f.Kind) != abi.FilePipe {
 		mode = 0
 	}
@@ -47,6 +49,11 @@ func vecCall(p *PerCPU, t *Thread, kind, mode uint64) bool {
 	}
 	w := &t.Wait
 	t.Vec.N = n
+	if load(&f.Kind) == abi.FileOutput {
+		done := output(p, t, f, total)
+		putFile(p, t, f)
+		return done
+	}
 	w.Kind, w.File, w.Addr, w.Len, w.Done = kind, f.Index, addr, total, 0
 	w.Aux = uint64(pipes.ModeOf(total, load(&f.Flags)))
 	runRecord(p, t)

@@ -44,6 +44,13 @@ func sysReadWrite(p *PerCPU, t *Thread) bool {
 		ran(p, t, pipeRetry(p, t, f))
 		return true
 	}
+	if load(&f.Kind) == abi.FileOutput {
+		t.Vec.N = 0
+		w.Addr = addr
+		done := kind == abi.WaitWrite && output(p, t, f, n)
+		putFile(p, t, f)
+		return done
+	}
 	if load(&f.Kind) == abi.FileLink {
 		t.Vec.N = 0
 		w.Kind, w.File, w.Addr, w.Len, w.Done = kind+linkKind, f.Index, addr, n, 0

@@ -31,6 +31,7 @@ func (k *Kernel) Call(vcpu int, call *guest.Call) {
 	}
 	k.serving.Store(int32(vcpu))
 	defer k.serving.Store(-1)
+	k.flushOutputs()
 	if req.Kind == abi.KindNote && isObjectNote(req.NR) {
 		k.objectNote(&req)
 		call.Action = abi.ActReturn

@@ -26,9 +26,9 @@ import (
 //
 // # What is no pipe
 //
-// Regular files, terminals, devices and sockets are forwarded (hostFile): a full disk is then told at the write that
-// filled it, the offset is right for whoever shares it, a terminal's echo and output keep their order, and datagrams their
-// borders.
+// Terminals, devices and sockets are forwarded (hostFile): a terminal's echo and output keep their order, and datagrams their
+// borders. So are reads of regular files: the offset is right for whoever shares it. Writes to regular files have a ring of
+// another kind (output).
 //
 // # The end
 //
@@ -340,6 +340,7 @@ func (k *Kernel) ringPipe(pages uint64) (*pipe, error) {
 type hostFiles struct {
 	hostPoller *hostPoller // nil until a standard file can make its readers wait
 	hostPipes  []*hostPipe
+	outputs    []*output
 	devNull    *os.File // nil until there is a hostPipe
 	// hasty says not to wait for who reads the VM's output.
 	hasty bool
@@ -356,6 +357,9 @@ func (k *Kernel) openHost(host *os.File, fd int, before []*OpenFile) (*OpenFile,
 	}
 	const kept = unix.O_ACCMODE | unix.O_APPEND
 	for _, f := range before {
+		if g, ok := f.impl.(*hostFile); ok && h.kind == unix.S_IFREG && sameDescription(h.fd, g.fd) {
+			return f.hold(), nil
+		}
 		pf, ok := f.impl.(*pipeFile)
 		if !ok || pf.p.host == nil || pf.p.host.file.inode.attr.Ino != h.inode.attr.Ino || pf.p.host.file.inode.attr.Dev != h.inode.attr.Dev ||
 			(flags&unix.O_ACCMODE == unix.O_WRONLY) != pf.p.host.out {
@@ -378,7 +382,11 @@ func (k *Kernel) openHost(host *os.File, fd int, before []*OpenFile) (*OpenFile,
 		}
 	}
 	if e == nil {
-		return k.newOpenFile(h, h.path, flags&kept)
+		f, err := k.newOpenFile(h, h.path, flags&(kept|unix.O_SYNC|unix.O_DIRECT))
+		if err == nil {
+			err = k.newOutput(f, h, fd, before)
+		}
+		return f, err
 	}
 	f := e.open()
 	if e.out {
@@ -397,6 +405,7 @@ func sameDescription(a, b int) bool {
 
 // closeHostPipes waits for the pumps when the VM has ended. Kernel.mu is held, and dropped meanwhile.
 func (k *Kernel) closeHostPipes() {
+	k.flushOutputs()
 	for _, e := range k.hostPipes {
 		e.finish()
 	}

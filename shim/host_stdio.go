@@ -28,6 +28,7 @@ type hostFile struct {
 	// pipe is what the guest has of it, if that is not the file itself; anonymous says that it has no name on the host.
 	pipe      *pipe
 	anonymous bool
+	output    *output // nil: writes are forwarded
 }
 
 // newHostFile takes a standard file over and answers it with the flags that the host's description has.
@@ -239,6 +240,9 @@ func (h *hostFile) readSeekable(c *ioCall) error {
 }
 
 func (h *hostFile) write(c *ioCall) error {
+	if err := h.writeError(); err != nil {
+		return err
+	}
 	for c.left > 0 {
 		if h.streams() && h.ask(unix.POLLOUT)&(unix.POLLOUT|unix.POLLHUP|unix.POLLERR) == 0 {
 			h.k.hostPoller.arm(h, unix.POLLOUT)
@@ -313,6 +317,14 @@ func (h *hostFile) seek(_ *OpenFile, off int64, whence int32) (int64, error) {
 	}
 	n, err := unix.Seek(h.fd, off, int(whence))
 	return n, errnoOrNil(err)
+}
+
+// sync is fsync(2), or fdatasync(2).
+func (h *hostFile) sync(dataOnly bool) error {
+	if dataOnly {
+		return errnoOrNil(unix.Fdatasync(h.fd))
+	}
+	return errnoOrNil(unix.Fsync(h.fd))
 }
 
 // tcgets2 is TCGETS2, which new C libraries use.

@@ -10,6 +10,7 @@ func (k *Kernel) Idle(fds []unix.PollFd) []unix.PollFd {
 	var last [maxSources]unix.PollFd
 	fired := last[:copy(last[:], fds)]
 	fds = fds[:0]
+	k.flushOutputs()
 	for _, l := range k.links {
 		if l == nil || l.closed || k.ended {
 			continue
@@ -52,6 +53,7 @@ func (k *Kernel) Tick() {
 	if k.ended {
 		return
 	}
+	k.flushOutputs()
 	for _, l := range k.links {
 		if l != nil && !l.closed {
 			l.publish()

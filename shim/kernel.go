@@ -195,7 +195,7 @@ func (k *Kernel) Stop(status ExitStatus) {
 }
 
 // Close ends the VM if need be, waits for the goroutines of blocked calls, closes all files and waits until the output
-// is written. No vCPU makes a call during it or after it.
+// is written. The error is that the host refused some of it. No vCPU makes a call during it or after it.
 func (k *Kernel) Close() error {
 	k.mu.Lock()
 	k.finish(ExitStatus{Kind: Killed})
@@ -207,7 +207,7 @@ func (k *Kernel) Close() error {
 		t.dropFiles()
 	}
 	k.closeHostPipes()
-	return nil
+	return k.lostOutput()
 }
 
 // fail ends the VM because of an error of the guest kernel or of this program.

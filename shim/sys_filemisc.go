@@ -63,15 +63,23 @@ func (t *Thread) fsync(fd int32, dataOnly bool) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	v, ok := f.impl.(*vfsFile)
-	if !ok {
+	var sync func(dataOnly bool) error
+	switch impl := f.impl.(type) {
+	case *vfsFile:
+		sync = impl.file.Sync
+	case *hostFile:
+		if err := impl.syncError(); err != nil {
+			return 0, err
+		}
+		sync = impl.sync
+	default:
 		return 0, unix.EINVAL
 	}
 	f.hold()
 	return t.Block(func(w *Waiter) (uint64, error) {
 		defer f.drop()
 		var err error
-		w.Unlocked(nil, func() { err = v.file.Sync(dataOnly) })
+		w.Unlocked(nil, func() { err = sync(dataOnly) })
 		return 0, err
 	})
 }

@@ -117,5 +117,6 @@ const (
 	FilePipe
 	FileEventFD
 	FileEpoll
-	FileLink // one end of a pipe whose other end is another VM's
+	FileLink   // one end of a pipe whose other end is another VM's
+	FileOutput // a file of the host with a pipe for what is to be written to it, as long as that has room
 )

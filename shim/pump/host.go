@@ -42,10 +42,13 @@ func (p *Pipe) Grow() {
 // Close closes the descriptor.
 func (p *Pipe) Close() error { return unix.Close(p.fd) }
 
-// pieces is the vector of a call: no empty second piece.
+// pieces is the vector of a call: no empty piece but the only one.
 func pieces(a, b []byte) [][]byte {
-	if len(b) == 0 {
+	switch {
+	case len(b) == 0:
 		return [][]byte{a}
+	case len(a) == 0:
+		return [][]byte{b}
 	}
 	return [][]byte{a, b}
 }

@@ -159,6 +159,9 @@ func (o *options) runVM(s *session, stdio [3]*os.File, links links) (int, error)
 		}
 	}
 	code, err = o.exitCode(status)
+	if closeErr != nil && code == 0 {
+		code = exitFailure
+	}
 	return code, errors.Join(err, closeErr)
 }
 
