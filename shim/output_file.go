@@ -18,8 +18,8 @@ import (
 // # Errors
 //
 // What the host refuses (ENOSPC, EFBIG, EDQUOT, EIO) the guest was told to be written. It hears of it as of an error of a file
-// system that writes later: the next write and the next fsync fail with it, each once, and writes are forwarded from then on,
-// so that each tells of its own. A program that has neither ends, and culvert says in a line what was lost, and does not exit
+// system that writes later: the next write or close fails with it, once, and so does the next fsync; and writes are forwarded
+// from then on, so that each tells of its own. A program that has neither ends, and culvert says in a line what was lost, and does not exit
 // with 0.
 //
 // # What is forwarded
@@ -90,7 +90,7 @@ func (k *Kernel) flushOutputs() {
 	}
 }
 
-// writeError is the error that the next write has to tell of.
+// writeError is the error that the next write or close has to tell of.
 func (h *hostFile) writeError() error {
 	if h.output == nil {
 		return nil

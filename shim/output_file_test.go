@@ -176,6 +176,23 @@ func TestOutputFileError(t *testing.T) {
 	}
 }
 
+// A close tells of an error that no write has told of.
+func TestOutputFileClose(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	vm := newFileVM(t, nil, hostTestFile(t, 0))
+	vm.in(func() { vm.k.outputs[0].FD = int(full.Fd()) })
+	vm.ringWrite(1, "12345")
+	for _, want := range []unix.Errno{unix.ENOSPC, unix.EBADF} {
+		if _, e := vm.request(unix.SYS_CLOSE, 1); e != want {
+			t.Errorf("close: %v, want %v", e, want)
+		}
+	}
+}
+
 // Words that lie end the VM.
 func TestOutputFileHostile(t *testing.T) {
 	for name, lie := range map[string]func(*pipes.Pipe){

@@ -147,11 +147,16 @@ func sysOpenat2(t *Thread, a Args) (uint64, error) {
 }
 
 func sysClose(t *Thread, a Args) (uint64, error) {
-	if t.files.entry(int(a.int32(0))) == nil {
+	e := t.files.entry(int(a.int32(0)))
+	if e == nil {
 		return 0, unix.EBADF
 	}
+	var err error // the descriptor is closed all the same, as in Linux
+	if h, ok := e.f.impl.(*hostFile); ok {
+		err = h.writeError()
+	}
 	t.files.close(int(a.int32(0)))
-	return 0, nil
+	return 0, err
 }
 
 func sysCloseRange(t *Thread, a Args) (uint64, error) {
