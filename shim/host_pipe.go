@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostPipe is a standard file of the VM that is a pipe or FIFO on the host, as the guest has it: a pipe in guest RAM, of
+// hostPipe is a standard file of the VM that is a pipe, FIFO or stream socket on the host, as the guest has it: a pipe in guest RAM, of
 // which the other end is the host's. Package pump moves the bytes.
 //
 // # Input
@@ -26,8 +26,8 @@ import (
 //
 // # What is no pipe
 //
-// Terminals, devices and sockets are forwarded (hostFile): a terminal's echo and output keep their order, and datagrams their
-// borders. So are reads of regular files: the offset is right for whoever shares it. Writes to regular files have a ring of
+// Terminals, devices and sockets of datagrams are forwarded (hostFile): a terminal's echo and output keep their order, and
+// datagrams their borders. A stream socket is nearly a pipe (socketFile). So are reads of regular files: the offset is right for whoever shares it. Writes to regular files have a ring of
 // another kind (output).
 //
 // # The end
@@ -45,6 +45,8 @@ type hostPipe struct {
 	end  pipes.End
 	size uint64 // what F_GETPIPE_SZ says
 	out  bool   // the guest writes
+	// socket says that it is a stream socket.
+	socket bool
 
 	// What follows is guarded by Kernel.mu.
 	exact  bool // input is not read ahead: the pump does not run
@@ -75,23 +77,29 @@ func newHostPipe(h *hostFile, flags int) (*hostPipe, error) {
 	if err != nil {
 		return nil, nil //nolint:nilerr // of another user, or without /proc, or ENXIO: nobody reads
 	}
-	e := &hostPipe{k: k, file: h, host: pump.NewPipe(fd, acc == unix.O_WRONLY), out: acc == unix.O_WRONLY, exact: acc == unix.O_RDONLY}
+	size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("size of the pipe at descriptor %d: %w", h.fd, err)
+	}
+	return h.ring(&hostPipe{k: k, file: h, host: pump.NewPipe(fd, acc == unix.O_WRONLY), size: uint64(size),
+		out: acc == unix.O_WRONLY, exact: acc == unix.O_RDONLY})
+}
+
+// ring gives e, which is new, its ring. On an error e's descriptor is closed.
+func (h *hostFile) ring(e *hostPipe) (*hostPipe, error) {
 	if err := e.set(h); err != nil {
 		e.host.Close()
-		return nil, fmt.Errorf("standard file %d as a pipe: %w", h.fd, err)
+		return nil, fmt.Errorf("standard file at descriptor %d as a pipe: %w", h.fd, err)
 	}
-	k.hostPipes = append(k.hostPipes, e)
+	h.k.hostPipes = append(h.k.hostPipes, e)
 	return e, nil
 }
 
 // set makes what a hostPipe needs besides its descriptor.
 func (e *hostPipe) set(h *hostFile) error {
 	k := e.k
-	size, err := unix.FcntlInt(uintptr(e.host.FD()), unix.F_GETPIPE_SZ, 0)
-	if err != nil {
-		return err
-	}
-	e.size = uint64(size)
+	var err error
 	if k.devNull == nil {
 		if k.devNull, err = os.OpenFile("/dev/null", os.O_RDWR, 0); err != nil {
 			return err
@@ -116,11 +124,16 @@ func (e *hostPipe) set(h *hostFile) error {
 }
 
 // open makes a description's implementation.
-func (e *hostPipe) open() *pipeFile {
+func (e *hostPipe) open() fileImpl {
+	ends := uint64(pipes.ReadEnd)
 	if e.out {
-		return e.p.openEnds(pipes.WriteEnd, 0)
+		ends = pipes.WriteEnd
 	}
-	return e.p.openEnds(pipes.ReadEnd, 0)
+	f := e.p.openEnds(ends, 0)
+	if e.socket {
+		return &socketFile{f, e.file}
+	}
+	return f
 }
 
 // reopen opens the pipe again, as /dev/stdin for example; for what the host's descriptor is open for only.
@@ -130,7 +143,7 @@ func (e *hostPipe) reopen(_ *Thread, r *openRequest) (fileImpl, error) {
 		want = unix.O_WRONLY
 	}
 	switch {
-	case e.gone:
+	case e.gone || e.socket: // sockets are not opened by name
 		return nil, unix.ENXIO
 	case r.flags&unix.O_ACCMODE != want:
 		return nil, unix.EACCES
@@ -180,7 +193,7 @@ func (e *hostPipe) readAhead() {
 		if f == nil {
 			continue
 		}
-		if pf, ok := f.impl.(*pipeFile); ok && pf.p == e.p {
+		if pf, ok := pipeFileOf(f.impl); ok && pf.p == e.p {
 			g := e.k.guestFile(f.index)
 			kind, obj, since := pf.ringFile()
 			atomic.StoreUint64(&g.Obj, obj)
@@ -360,9 +373,9 @@ func (k *Kernel) openHost(host *os.File, fd int, before []*OpenFile) (*OpenFile,
 		if g, ok := f.impl.(*hostFile); ok && h.kind == unix.S_IFREG && sameDescription(h.fd, g.fd) {
 			return f.hold(), nil
 		}
-		pf, ok := f.impl.(*pipeFile)
+		pf, ok := pipeFileOf(f.impl)
 		if !ok || pf.p.host == nil || pf.p.host.file.inode.attr.Ino != h.inode.attr.Ino || pf.p.host.file.inode.attr.Dev != h.inode.attr.Dev ||
-			(flags&unix.O_ACCMODE == unix.O_WRONLY) != pf.p.host.out {
+			(flags&unix.O_ACCMODE == unix.O_WRONLY || pf.p.host.socket && fd != unix.Stdin) != pf.p.host.out {
 			continue
 		}
 		e := pf.p.host
@@ -373,10 +386,13 @@ func (k *Kernel) openHost(host *os.File, fd int, before []*OpenFile) (*OpenFile,
 		return k.newOpenFile(e.open(), h.path, flags&kept)
 	}
 	e, err := newHostPipe(h, flags)
+	if h.kind == unix.S_IFSOCK {
+		e, err = newHostSocket(h, fd)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if k.hostPoller == nil && (e == nil && h.streams() || e != nil && e.exact) {
+	if k.hostPoller == nil && (e == nil && h.streams() || e != nil && (e.exact || e.socket)) {
 		if k.hostPoller, err = startHostPoller(k); err != nil {
 			return nil, err
 		}

@@ -48,7 +48,7 @@ func newHostFile(k *Kernel, file *os.File, n int) (*hostFile, int, error) {
 	_, err = unix.IoctlGetTermios(fd, unix.TCGETS)
 	h.tty = err == nil
 	var fs unix.Statfs_t
-	h.anonymous = unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PIPEFS_MAGIC
+	h.anonymous = unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PIPEFS_MAGIC || h.kind == unix.S_IFSOCK
 	h.inode.attr = st
 	h.inode.attr.Mode |= 0o600
 	h.inode.opener = h.reopen

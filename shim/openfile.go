@@ -114,6 +114,9 @@ func (f *OpenFile) publish() {
 	if f.write {
 		mode |= guest.FileWrite
 	}
+	if r, ok := f.impl.(*socketFile); ok {
+		mode &= r.ringMode()
+	}
 	atomic.StoreUint64(&g.Kind, kind)
 	atomic.StoreUint64(&g.Obj, obj)
 	atomic.StoreUint64(&g.Since, since)

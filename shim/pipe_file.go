@@ -261,6 +261,8 @@ func (k *Kernel) pipeChanged(index uint64) {
 	switch f := k.files.open[index].impl.(type) {
 	case *pipeFile:
 		f.p.changed(f.p.look())
+	case *socketFile:
+		f.p.changed(f.p.look())
 	case *eventFile:
 		f.changed(0)
 	case *epollFile:

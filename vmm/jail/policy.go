@@ -79,6 +79,9 @@ func policy(pid uint32, writes bool) []rule {
 		{nr: unix.SYS_PRCTL, checks: []check{oneOf(0, unix.PR_SET_VMA)}},
 		// /dev/null in place of a standard file that the guest has closed.
 		{nr: unix.SYS_DUP3, checks: []check{oneOf(1, 0, 1, 2)}},
+		// Standard files that are stream sockets: to their other end only.
+		{nr: unix.SYS_SENDTO, checks: []check{oneOf(3, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL), oneOf(4, 0)}},
+		{nr: unix.SYS_RECVFROM, checks: []check{oneOf(3, unix.MSG_DONTWAIT), oneOf(4, 0)}},
 		{nr: unix.SYS_FCNTL, checks: []check{oneOf(1, unix.F_GETFL, unix.F_SETFL, unix.F_GETFD, unix.F_SETPIPE_SZ)}},
 	}
 	open := without(2, openWrites|openCreates)
