@@ -200,11 +200,15 @@ func sysFtruncate(t *Thread, a Args) (uint64, error) {
 		return 0, err
 	}
 	v, ok := f.impl.(*vfsFile)
-	if !ok || v.file.Inode().Type() != unix.S_IFREG || !f.write {
+	h, host := f.impl.(*hostFile)
+	if !ok && !host || ok && v.file.Inode().Type() != unix.S_IFREG || host && h.kind != unix.S_IFREG || !f.write {
 		return 0, unix.EINVAL
 	}
 	if err := t.checkFileSize(size); err != nil {
 		return 0, err
+	}
+	if host {
+		return 0, errnoOrNil(unix.Ftruncate(h.fd, size))
 	}
 	if err := v.file.Truncate(size); err != nil {
 		return 0, err

@@ -120,6 +120,7 @@ var always = [...]uint32{
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2,
 	// Standard files.
 	unix.SYS_PPOLL, unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_PREADV2, unix.SYS_PWRITEV2, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_LSEEK, unix.SYS_FSTAT,
+	unix.SYS_FTRUNCATE, // of what is open to be written to
 	// hostfs.
 	unix.SYS_OPENAT2, unix.SYS_CLOSE, unix.SYS_NEWFSTATAT, unix.SYS_FSTATFS, unix.SYS_GETDENTS64, unix.SYS_READLINKAT,
 	// A guest may ask for this of any file; what was not written has nothing to lose by it.
@@ -128,6 +129,6 @@ var always = [...]uint32{
 
 // writing are what hostfs does besides in a tree that is written to.
 var writing = [...]uint32{
-	unix.SYS_FTRUNCATE, unix.SYS_FALLOCATE, unix.SYS_MKDIRAT, unix.SYS_SYMLINKAT, unix.SYS_LINKAT, unix.SYS_UNLINKAT,
+	unix.SYS_FALLOCATE, unix.SYS_MKDIRAT, unix.SYS_SYMLINKAT, unix.SYS_LINKAT, unix.SYS_UNLINKAT,
 	unix.SYS_RENAMEAT2, unix.SYS_FCHMODAT, unix.SYS_FCHOWNAT, unix.SYS_UTIMENSAT,
 }
