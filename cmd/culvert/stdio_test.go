@@ -28,6 +28,15 @@ var stdioScripts = []struct{ name, script string }{
 	{"a file that is seen while it is written", `$R perl -e '$|=1; print "abc"; open F, ">>&1"; print F "def"; close F; print STDERR -s STDOUT, " ", sysseek(STDOUT,0,1), "\n"; truncate STDOUT, 4; seek STDOUT, 0, 2; print "x"' > $D/log; cat $D/log`},
 	{"device that is full", `$R sh -c 'echo x; echo y' > /dev/full; echo $?`},
 	{"disk that is full for a program that does not look", `mount -t tmpfs -o size=4k t $D; $R sh -c 'head -c 9000 /dev/zero' > $D/log; [ $? -ne 0 ] && echo failed; umount $D`},
+	{"stream sockets", `python3 -c '
+import socket, subprocess, sys, threading
+(a, b), (c, d) = socket.socketpair(), socket.socketpair()
+p = subprocess.Popen(sys.argv[1:], stdin=b, stdout=d)
+b.close(), d.close()
+threading.Thread(target=lambda: (a.sendall(b"x" * 300000), a.shutdown(1))).start()
+n = 0
+while m := len(c.recv(65536)): n += m
+print(n, p.wait())' $R cat`},
 	{"reader that leaves", `$R yes | head -1; echo ${PIPESTATUS[@]}`},
 	{"reader that never reads", `$R sh -c 'sleep 0.3; exec cat /etc/hostname' | true; echo ${PIPESTATUS[@]}`},
 	{"reader of nothing", `$R cat < /dev/null | true; echo ${PIPESTATUS[@]}`},
