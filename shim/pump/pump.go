@@ -67,7 +67,8 @@ func New(owner Owner, end pipes.End, host Host, out bool, cpus int) (*Pump, erro
 	if err != nil {
 		return nil, fmt.Errorf("eventfd of a standard file: %w", err)
 	}
-	return &Pump{end: end, host: host, owner: owner, out: out, spare: runtime.NumCPU() > cpus, bell: bell}, nil
+	return &Pump{end: end, host: host, owner: owner, out: out, spare: runtime.NumCPU() > cpus, bell: bell,
+		busy: true}, nil // Run's, which may begin later than a vCPU idles
 }
 
 // Close closes the host's side. Preconditions: Run has returned or was never called.

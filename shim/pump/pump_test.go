@@ -253,6 +253,25 @@ func TestTick(t *testing.T) {
 	}
 }
 
+// A vCPU that idles before the goroutine has begun leaves the work to it: one of them at a time.
+func TestIdleBeforeRun(t *testing.T) {
+	q := new(pipes.Pipe)
+	pipes.Init(q, 0, RingSize)
+	q.OpenReader()
+	q.OpenWriter()
+	o := &owner{q: q}
+	p, err := New(o, pipes.End{Pipe: q, Ring: make([]byte, RingSize), Pause: runtime.Gosched}, NewPipe(-1, false), false, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	o.Lock()
+	defer o.Unlock()
+	if p.Idle(false) != 0 || p.inline {
+		t.Error("a vCPU takes over from a goroutine that has not begun")
+	}
+}
+
 // The host's reader goes while vCPUs do the work and have none: the guest is to know at once.
 func TestReaderGone(t *testing.T) {
 	r := newRig(t, true)

@@ -8,11 +8,8 @@ import (
 )
 
 // Run is the pump's goroutine. It returns when there is no more to be moved: the guest has closed its end, the host its
-// own, or the VM has ended.
+// own, or the VM has ended. It may be called once; until it first comes to rest no vCPU does the work.
 func (p *Pump) Run() {
-	p.owner.Lock()
-	p.busy = true
-	p.owner.Unlock()
 	for {
 		more := true
 		switch p.step() {
