@@ -101,15 +101,19 @@ type work struct {
 	clock       uintptr
 	cleanup     func()
 
+	// near is what the loops give to system calls, in the page of what they read anyway.
+	near [8]uint64
+
 	memory []byte  // mapped: no Go memory
 	base   uintptr // its address
 	line   []byte  // part of memory, for the answer
 
+	scratch, time, events uintptr // in near
 	// Addresses in memory.
-	scratch, time, events, status, zeros, lineAddr, input, block uintptr
-	action, sigset, tid, turn, children, pids, ticks             uintptr
-	altStack, stack                                              uintptr // the base of one, the end of the other
-	path, argv, envp                                             uintptr
+	status, zeros, lineAddr, input, block            uintptr
+	action, sigset, tid, turn, children, pids, ticks uintptr
+	altStack, stack                                  uintptr // the base of one, the end of the other
+	path, argv, envp                                 uintptr
 }
 
 // MaxSingles is how many operations can be timed singly in a batch.
@@ -117,18 +121,15 @@ const MaxSingles = 512
 
 // Offsets in the memory. Words that threads wait on have cache lines of their own.
 const (
-	scratchAt = 0
-	timeAt    = 64
-	eventsAt  = 128
-	statusAt  = 192
-	zerosAt   = 256 // a sigaction of zeros: SIG_DFL; and an empty set of signals
-	argvAt    = 512
-	maxArgs   = 8
-	actionAt  = 576
-	sigsetAt  = 640
-	tidAt     = 704
-	turnAt    = 768
-	childAt   = 832
+	statusAt = 192
+	zerosAt  = 256 // a sigaction of zeros: SIG_DFL; and an empty set of signals
+	argvAt   = 512
+	maxArgs  = 8
+	actionAt = 576
+	sigsetAt = 640
+	tidAt    = 704
+	turnAt   = 768
+	childAt  = 832
 
 	stringsAt    = 1 << 10
 	stringsEnd   = 6 << 10
@@ -149,12 +150,14 @@ func newWork(kind Kind) (*work, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mmap: %w", err)
 	}
-	base := addressOf(memory)
-	return &work{kind: kind, cleanup: func() {}, memory: memory, base: base, line: memory[lineAt:altStackAt],
-		scratch: base + scratchAt, time: base + timeAt, events: base + eventsAt, status: base + statusAt,
-		zeros: base + zerosAt, lineAddr: base + lineAt, input: base + inputAt, block: base + blockAt,
+	base := addressOf(&memory[0])
+	w := &work{kind: kind, cleanup: func() {}, memory: memory, base: base, line: memory[lineAt:altStackAt],
+		status: base + statusAt,
+		zeros:  base + zerosAt, lineAddr: base + lineAt, input: base + inputAt, block: base + blockAt,
 		action: base + actionAt, sigset: base + sigsetAt, tid: base + tidAt, turn: base + turnAt, children: base + childAt,
-		pids: base + pidsAt, ticks: base + ticksAt, altStack: base + altStackAt, stack: base + stackAt + stackSize}, nil
+		pids: base + pidsAt, ticks: base + ticksAt, altStack: base + altStackAt, stack: base + stackAt + stackSize}
+	w.scratch, w.time, w.events = addressOf(&w.near[0]), addressOf(&w.near[1]), addressOf(&w.near[3])
+	return w, nil
 }
 
 // run prepares, forks the measuring process, or the peer in a measurement across the boundary, and waits for its end.

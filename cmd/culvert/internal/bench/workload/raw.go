@@ -1,10 +1,6 @@
 package workload
 
-import (
-	"syscall"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // The code of this file runs in processes without a Go runtime: see the package comment.
 
@@ -18,25 +14,13 @@ func failed(call, errno uintptr) failure { return failure(call<<16 | errno&0xfff
 // eof is the failure of a read that found the end of the file where a byte was due.
 const eof = uintptr(unix.EPIPE)
 
-// sys makes a system call of up to three arguments.
-//
-//go:nosplit
-//go:norace
-func sys(nr, a, b, c uintptr) (uintptr, failure) {
-	r, _, errno := syscall.RawSyscall(nr, a, b, c)
-	if errno != 0 {
-		return r, failed(nr, uintptr(errno))
-	}
-	return r, 0
-}
-
 // exit ends the process.
 //
 //go:nosplit
 //go:norace
 func exit(code uintptr) {
 	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, code, 0, 0)
+		sys(unix.SYS_EXIT_GROUP, code, 0, 0)
 	}
 }
 
@@ -50,7 +34,7 @@ func (w *work) fork(main loop, n uint64) (pid uintptr, f failure) {
 		return pid, f
 	}
 	// Without it a child could outlive a killed parent; where it fails nothing is measured wrongly.
-	syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0)
+	sys(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0)
 	if main(w, n) != 0 {
 		exit(1)
 	}
@@ -64,35 +48,10 @@ func (w *work) fork(main loop, n uint64) (pid uintptr, f failure) {
 //go:norace
 func reap(pid uintptr) failure {
 	for {
-		_, _, errno := syscall.RawSyscall6(unix.SYS_WAIT4, pid, 0, 0, 0, 0, 0)
-		if errno == 0 {
-			return 0
-		}
-		if errno != unix.EINTR {
-			return failed(unix.SYS_WAIT4, uintptr(errno))
+		if _, f := sys5(unix.SYS_WAIT4, pid, 0, 0, 0, 0); f != failed(unix.SYS_WAIT4, uintptr(unix.EINTR)) {
+			return f
 		}
 	}
-}
-
-// get reads one byte into the scratch byte.
-//
-//go:nosplit
-//go:norace
-func (w *work) get(fd int) failure {
-	n, f := sys(unix.SYS_READ, uintptr(fd), w.scratch, 1)
-	if f == 0 && n != 1 {
-		return failed(unix.SYS_READ, eof)
-	}
-	return f
-}
-
-// put writes the scratch byte.
-//
-//go:nosplit
-//go:norace
-func (w *work) put(fd int) failure {
-	_, f := sys(unix.SYS_WRITE, uintptr(fd), w.scratch, 1)
-	return f
 }
 
 // child forks a process that lives until the measuring process has done its work. There are at most MaxProcesses.
@@ -116,7 +75,7 @@ func (w *work) child(main loop, n uint64) failure {
 func (w *work) endChildren() (f failure) {
 	count := uintptr(load64(w.children))
 	for i := uintptr(0); i < count; i++ {
-		syscall.RawSyscall(unix.SYS_KILL, uintptr(load64(w.pids+8*i)), uintptr(unix.SIGKILL), 0)
+		sys(unix.SYS_KILL, uintptr(load64(w.pids+8*i)), uintptr(unix.SIGKILL), 0)
 	}
 	for i := uintptr(0); i < count; i++ {
 		if e := reap(uintptr(load64(w.pids + 8*i))); f == 0 {
@@ -392,7 +351,7 @@ func defaultSignals(w *work) {
 	const setSize = 8 // bytes of a sigset_t, for the kernel
 	for sig := uintptr(1); sig <= 64; sig++ {
 		// Refused for SIGKILL and SIGSTOP, which have no handler.
-		syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, w.zeros, 0, setSize, 0, 0)
+		sys5(unix.SYS_RT_SIGACTION, sig, w.zeros, 0, setSize, 0)
 	}
 }
 

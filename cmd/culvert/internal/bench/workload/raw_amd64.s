@@ -10,6 +10,19 @@ TEXT ·ticks(SB), NOSPLIT, $0-8
 	MOVQ	AX, ret+0(FP)
 	RET
 
+// func trap(nr, a, b, c, d, e uintptr) uintptr
+TEXT ·trap(SB), NOSPLIT, $0-56
+	MOVQ	nr+0(FP), AX
+	MOVQ	a+8(FP), DI
+	MOVQ	b+16(FP), SI
+	MOVQ	c+24(FP), DX
+	MOVQ	d+32(FP), R10
+	MOVQ	e+40(FP), R8
+	XORL	R9, R9
+	SYSCALL
+	MOVQ	AX, ret+48(FP)
+	RET
+
 // func spawn(flags, stack, tid uintptr, w *work) uintptr
 //
 // The new thread begins on a stack of its own, where no Go frame is, so it must not return: it runs w's peer, if w is not

@@ -6,6 +6,14 @@ package workload
 //go:norace
 func ticks() uint64
 
+// trap makes a system call; a sixth argument is 0. It returns the kernel's word, of which the last 4095 are errnos, negated.
+// It lies beside what calls it, and package syscall's like does not: that would be one page of code more to touch in every
+// switch between processes.
+//
+//go:nosplit
+//go:norace
+func trap(nr, a, b, c, d, e uintptr) uintptr
+
 // spawn makes a thread that runs w's peer, if w is not nil, and ends; tid is the word of CLONE_PARENT_SETTID and
 // CLONE_CHILD_CLEARTID. It returns the thread's number, or an errno, negated.
 //

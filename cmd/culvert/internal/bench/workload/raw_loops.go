@@ -1,10 +1,6 @@
 package workload
 
-import (
-	"syscall"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // What is measured. The code of this file runs in processes without a Go runtime: see the package comment.
 
@@ -46,50 +42,6 @@ func clockLibc(w *work, n uint64) failure {
 	return 0
 }
 
-// ping sends a byte and waits for the answer.
-//
-//go:nosplit
-//go:norace
-func ping(w *work, n uint64) failure {
-	for ; n > 0; n-- {
-		if f := w.put(w.there.w); f != 0 {
-			return f
-		}
-		if f := w.await(&w.back); f != 0 {
-			return f
-		}
-	}
-	return 0
-}
-
-// pong answers each byte, for ever.
-//
-//go:nosplit
-//go:norace
-func pong(w *work, _ uint64) failure {
-	for {
-		if f := w.await(&w.there); f != 0 {
-			return f
-		}
-		if f := w.put(w.back.w); f != 0 {
-			return f
-		}
-	}
-}
-
-// await reads a byte, once the kind's waiter says that it is there.
-//
-//go:nosplit
-//go:norace
-func (w *work) await(p *pipe) failure {
-	if w.kind.wait != nil {
-		if f := w.kind.wait(w, p); f != 0 {
-			return f
-		}
-	}
-	return w.get(p.r)
-}
-
 //go:nosplit
 //go:norace
 func forkWait(_ *work, n uint64) failure {
@@ -123,9 +75,8 @@ func execWait(w *work, n uint64) failure {
 			_, f := sys(unix.SYS_EXECVE, w.path, w.argv, w.envp)
 			exit(uintptr(f & 0xff)) // its errno
 		}
-		_, _, errno := syscall.RawSyscall6(unix.SYS_WAIT4, pid, w.status, 0, 0, 0, 0)
-		if errno != 0 {
-			return failed(unix.SYS_WAIT4, uintptr(errno))
+		if _, f := sys(unix.SYS_WAIT4, pid, w.status, 0); f != 0 {
+			return f
 		}
 		if status := load64(w.status) & 0xffff; status != 0 {
 			if status&0x7f != 0 { // a signal
@@ -148,13 +99,12 @@ const faultPages = 512
 func fault(_ *work, n uint64) failure {
 	const page, size = 4096, faultPages * 4096
 	for ; n > 0; n -= min(n, faultPages) {
-		addr, _, errno := syscall.RawSyscall6(unix.SYS_MMAP, 0, size, unix.PROT_READ|unix.PROT_WRITE,
-			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uintptr(0), 0)
-		if errno != 0 {
-			return failed(unix.SYS_MMAP, uintptr(errno))
+		addr, f := sys5(unix.SYS_MMAP, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uintptr(0))
+		if f != 0 {
+			return f
 		}
 		// A kernel without transparent huge pages refuses: then there is nothing to switch off.
-		syscall.RawSyscall(unix.SYS_MADVISE, addr, size, unix.MADV_NOHUGEPAGE)
+		sys(unix.SYS_MADVISE, addr, size, unix.MADV_NOHUGEPAGE)
 		for i := uintptr(0); i < size; i += page {
 			store64(addr+i, 1)
 		}
@@ -172,10 +122,9 @@ func fault(_ *work, n uint64) failure {
 func mmapUnmap(_ *work, n uint64) failure {
 	const size = 64 << 10
 	for ; n > 0; n-- {
-		addr, _, errno := syscall.RawSyscall6(unix.SYS_MMAP, 0, size, unix.PROT_READ|unix.PROT_WRITE,
-			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uintptr(0), 0)
-		if errno != 0 {
-			return failed(unix.SYS_MMAP, uintptr(errno))
+		addr, f := sys5(unix.SYS_MMAP, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uintptr(0))
+		if f != 0 {
+			return f
 		}
 		if _, f := sys(unix.SYS_MUNMAP, addr, size, 0); f != 0 {
 			return f

@@ -1,10 +1,6 @@
 package workload
 
-import (
-	"syscall"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // Threads, futexes and signals. The code of this file runs in processes without a Go runtime: see the package comment.
 
@@ -38,9 +34,9 @@ func (w *work) thread(peer *work) failure {
 //go:norace
 func sleep(addr uintptr, op int, value uint32) failure {
 	for load32(addr) == value {
-		_, _, errno := syscall.RawSyscall6(unix.SYS_FUTEX, addr, uintptr(op), uintptr(value), 0, 0, 0)
-		if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
-			return failed(unix.SYS_FUTEX, uintptr(errno))
+		_, f := sys5(unix.SYS_FUTEX, addr, uintptr(op), uintptr(value), 0, 0)
+		if f != 0 && f != failed(unix.SYS_FUTEX, uintptr(unix.EAGAIN)) && f != failed(unix.SYS_FUTEX, uintptr(unix.EINTR)) {
+			return f
 		}
 	}
 	return 0
@@ -124,15 +120,12 @@ func (w *work) signalSetup(block bool) failure {
 	}
 	store64(w.altStack, 0)
 	if block {
-		if _, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, w.sigset, 0, setSize, 0, 0); errno != 0 {
-			return failed(unix.SYS_RT_SIGPROCMASK, uintptr(errno))
+		if _, f := sys5(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, w.sigset, 0, setSize, 0); f != 0 {
+			return f
 		}
 	}
-	_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGUSR1), w.action, 0, setSize, 0, 0)
-	if errno != 0 {
-		return failed(unix.SYS_RT_SIGACTION, uintptr(errno))
-	}
-	return 0
+	_, f := sys5(unix.SYS_RT_SIGACTION, uintptr(unix.SIGUSR1), w.action, 0, setSize, 0)
+	return f
 }
 
 //go:nosplit
@@ -163,11 +156,11 @@ func signalSelf(w *work, n uint64) failure {
 //go:norace
 func (w *work) suspend() failure {
 	const setSize = 8
-	_, _, errno := syscall.RawSyscall(unix.SYS_RT_SIGSUSPEND, w.zeros, setSize, 0)
-	if errno != unix.EINTR {
-		return failed(unix.SYS_RT_SIGSUSPEND, max(uintptr(errno), 1))
+	_, f := sys(unix.SYS_RT_SIGSUSPEND, w.zeros, setSize, 0)
+	if f == failed(unix.SYS_RT_SIGSUSPEND, uintptr(unix.EINTR)) {
+		return 0
 	}
-	return 0
+	return max(f, failed(unix.SYS_RT_SIGSUSPEND, 1))
 }
 
 // beginSignalPing waits until the peer is ready for the first signal.

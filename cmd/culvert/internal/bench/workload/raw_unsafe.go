@@ -5,9 +5,9 @@ import (
 	"unsafe"
 )
 
-// The addresses that these functions take lie in mappings that the workload made for itself and that no garbage
-// collector knows: mappings stay where they are, so an address kept as a number stays good. Only the workload's own
-// code makes such addresses.
+// The addresses that these functions take lie in mappings that the workload made for itself, or in its work, which lives as
+// long as the program: both stay where they are, so an address kept as a number stays good. Only the workload's own code
+// makes such addresses.
 
 //go:nosplit
 //go:norace
@@ -40,5 +40,5 @@ func store32(addr uintptr, v uint32) {
 	atomic.StoreUint32((*uint32)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))), v)
 }
 
-// addressOf is where b lies, which must not be in Go's heap.
-func addressOf(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
+// addressOf is where v lies: mapped memory, or an object of Go's heap that is kept alive, and which do not move.
+func addressOf[T any](v *T) uintptr { return uintptr(unsafe.Pointer(v)) }

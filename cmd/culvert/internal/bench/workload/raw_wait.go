@@ -1,10 +1,6 @@
 package workload
 
-import (
-	"syscall"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // Rings, poll(2), select(2), and what crosses to the host. The code of this file runs in processes without a Go runtime:
 // see the package comment.
@@ -64,11 +60,8 @@ type waiter func(w *work, p *pipe) failure
 //go:norace
 func byEpoll(w *work, p *pipe) failure {
 	const forever = ^uintptr(0)
-	_, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_WAIT, uintptr(p.epoll), w.events, 1, forever, 0, 0)
-	if errno != 0 {
-		return failed(unix.SYS_EPOLL_WAIT, uintptr(errno))
-	}
-	return 0
+	_, f := sys5(unix.SYS_EPOLL_WAIT, uintptr(p.epoll), w.events, 1, forever, 0)
+	return f
 }
 
 // byPoll calls poll(2). A struct pollfd is the descriptor, and the events asked for and found.
@@ -91,11 +84,11 @@ func byPoll(w *work, p *pipe) failure {
 //go:norace
 func bySelect(w *work, p *pipe) failure {
 	store64(w.events, 1<<uint(p.r&63))
-	n, _, errno := syscall.RawSyscall6(unix.SYS_SELECT, uintptr(p.r)+1, w.events, 0, 0, 0, 0)
-	if errno != 0 || n != 1 {
-		return failed(unix.SYS_SELECT, max(uintptr(errno), 1))
+	n, f := sys5(unix.SYS_SELECT, uintptr(p.r)+1, w.events, 0, 0, 0)
+	if f == 0 && n != 1 {
+		return failed(unix.SYS_SELECT, eof)
 	}
-	return 0
+	return f
 }
 
 // stop, instead of a number of bytes, ends a peer across the boundary.
