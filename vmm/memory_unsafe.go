@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newRAM maps guest memory: private, anonymous, populated as it is touched. It begins at a multiple of a huge page, as
-// guest-physical addresses do: KVM maps a huge page of the host as one only where both have the same offset in it
-// (kvm_alloc_memslot_metadata of arch/x86/kvm/x86.c), and the guest's TLB misses are walks of one level less then.
+// newRAM maps guest memory: private, anonymous, populated as it is touched, in huge pages where the host has them. It
+// begins at a multiple of a huge page, as guest-physical addresses do: KVM maps a huge page of the host as one only where
+// both have the same offset in it (kvm_alloc_memslot_metadata of arch/x86/kvm/x86.c), and the guest's TLB misses are walks
+// of one level less then.
 func newRAM(bytes int) ([]byte, error) {
 	base, err := unix.MmapPtr(-1, 0, nil, uintptr(bytes+abi.HugeSize), unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
@@ -31,6 +32,11 @@ func newRAM(bytes int) ([]byte, error) {
 	ram := unsafe.Slice((*byte)(start), bytes)
 	// A child of this process must not share the guest's pages.
 	if err := unix.Madvise(ram, unix.MADV_DONTFORK); err != nil {
+		freeRAM(ram)
+		return nil, fmt.Errorf("madvise guest memory: %w", err)
+	}
+	// EINVAL: the host's kernel has no huge pages.
+	if err := unix.Madvise(ram, unix.MADV_HUGEPAGE); err != nil && err != unix.EINVAL {
 		freeRAM(ram)
 		return nil, fmt.Errorf("madvise guest memory: %w", err)
 	}
