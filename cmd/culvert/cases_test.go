@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The programs of testdata/cases, on Linux and in VMs.
@@ -59,6 +63,10 @@ func runNative(t *testing.T, command []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), caseLimit)
 	defer cancel()
+	// Children begin with the default for what is caught here; what nohup(1) ignores they would ignore too.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, unix.SIGHUP)
+	defer signal.Stop(caught)
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Env = plainEnv
 	if out, err := cmd.CombinedOutput(); err != nil {
