@@ -65,6 +65,7 @@ func (k *Kernel) callOf(vcpu int, req, reply *guest.Call, came uint64) {
 	if k.ended {
 		return
 	}
+	t.p.timers.tick()
 	if action == abi.ActReturn && t.signalPending() {
 		// Not every answer goes through Thread.leave: the thread comes back for it.
 		atomic.StoreUint64(&t.slot.Attn, 1)

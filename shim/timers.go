@@ -13,9 +13,9 @@ import (
 func timerCalls() []Syscall {
 	return []Syscall{
 		{unix.SYS_ALARM, "alarm", sysAlarm, Full, "", "constant"},
-		{unix.SYS_SETITIMER, "setitimer", sysSetitimer, Partial, "CPU-time timers are looked at every 10 ms", "constant"},
+		{unix.SYS_SETITIMER, "setitimer", sysSetitimer, Partial, "CPU-time timers are looked at every 10 ms, and at the end of each call that the shim serves", "constant"},
 		{unix.SYS_GETITIMER, "getitimer", sysGetitimer, Full, "", "constant"},
-		{unix.SYS_TIMER_CREATE, "timer_create", sysTimerCreate, Partial, "CPU-time timers are looked at every 10 ms", "1024 timers a process"},
+		{unix.SYS_TIMER_CREATE, "timer_create", sysTimerCreate, Partial, "CPU-time timers are looked at every 10 ms, and at the end of each call that the shim serves", "1024 timers a process"},
 		{unix.SYS_TIMER_SETTIME, "timer_settime", sysTimerSettime, Full, "", "constant"},
 		{unix.SYS_TIMER_GETTIME, "timer_gettime", sysTimerGettime, Full, "", "constant"},
 		{unix.SYS_TIMER_GETOVERRUN, "timer_getoverrun", sysTimerGetoverrun, Full, "", "constant"},
@@ -116,6 +116,16 @@ func (m *timer) check() {
 	}
 }
 
+// tick fires a timer on CPU time that is due. The program is in the kernel: the host's timer may be late by far more than a
+// tick while the program's own thread keeps the host busy.
+func (m *timer) tick() {
+	if m.cpu && m.host != nil && m.now() >= m.when {
+		m.host.Stop()
+		m.gen++
+		m.check()
+	}
+}
+
 // rearm lets a periodic timer that rests go on, and returns the expiries that came meanwhile.
 func (m *timer) rearm() int64 {
 	if m.host != nil {
@@ -205,6 +215,15 @@ func (pt *processTimers) overLimit() {
 
 // monotonic is the time since the VM began; never 0.
 func (k *Kernel) monotonic() time.Duration { return time.Since(k.boot) + 1 }
+
+// tick is run_posix_cpu_timers of kernel/time/posix-cpu-timers.c, at the end of each call of the process.
+func (pt *processTimers) tick() {
+	pt.virt.tick()
+	pt.prof.tick()
+	for _, m := range pt.posix {
+		m.tick()
+	}
+}
 
 // stop ends all timers.
 func (pt *processTimers) stop() {
