@@ -37,6 +37,7 @@ func (k *Kernel) Start() error {
 	atomicStore(&t.slot.Affinity, t.sched.affinity)
 	t.publishIDs()
 	if err := k.startProgram(t); err != nil {
+		k.ended = true // the standard files that go with t are not closed on the host: why it failed is still to be said there
 		t.discard()
 		p.leaveGroup()
 		delete(k.processes, 1)
