@@ -148,16 +148,23 @@ func TestOutputFileShared(t *testing.T) {
 	}
 }
 
-// An error of the host is told once to a write and once to an fsync, and at the end.
-func TestOutputFileError(t *testing.T) {
+// newFullVM has written 5 bytes to the ring of a standard output whose file turns out to have no room.
+func newFullVM(t *testing.T) *fileVM {
+	t.Helper()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer full.Close()
+	t.Cleanup(func() { full.Close() })
 	vm := newFileVM(t, nil, hostTestFile(t, 0))
 	vm.in(func() { vm.k.outputs[0].FD = int(full.Fd()) })
 	vm.ringWrite(1, "12345")
+	return vm
+}
+
+// An error of the host is told once to a write and once to an fsync, and at the end.
+func TestOutputFileError(t *testing.T) {
+	vm := newFullVM(t)
 	a := vm.str("x")
 	for i, want := range []unix.Errno{unix.ENOSPC, 0} {
 		if _, e := vm.request(unix.SYS_WRITE, 1, a, 1); e != want {
@@ -178,14 +185,7 @@ func TestOutputFileError(t *testing.T) {
 
 // A close tells of an error that no write has told of.
 func TestOutputFileClose(t *testing.T) {
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer full.Close()
-	vm := newFileVM(t, nil, hostTestFile(t, 0))
-	vm.in(func() { vm.k.outputs[0].FD = int(full.Fd()) })
-	vm.ringWrite(1, "12345")
+	vm := newFullVM(t)
 	for _, want := range []unix.Errno{unix.ENOSPC, unix.EBADF} {
 		if _, e := vm.request(unix.SYS_CLOSE, 1); e != want {
 			t.Errorf("close: %v, want %v", e, want)

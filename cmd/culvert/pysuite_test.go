@@ -201,19 +201,25 @@ func compareOutcomes(t *testing.T, m suiteModule, want, got map[string]string) (
 // suiteRun runs the suite with command, in a directory, and returns the outcomes and all that was said about them.
 func suiteRun(t *testing.T, dir string, command []string) (outcome map[string]string, log string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), partLimit)
+	stdout, log := runPart(t, dir, command, partLimit)
+	return outcomes(stdout), log
+}
+
+// runPart runs a part of somebody's suite, which may take as long as limit. A failure is seen in what it prints.
+func runPart(t *testing.T, dir string, command []string, limit time.Duration) (stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir, cmd.WaitDelay = dir, 10*time.Second
 	cmd.Env = append(slices.Clone(plainEnv), asCulvert+"=1")
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// A failure is seen in what the tests say.
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	_ = cmd.Run()
 	if ctx.Err() != nil {
-		t.Errorf("%q did not end in %v", command, partLimit)
+		t.Errorf("%q did not end in %v", command, limit)
 	}
-	return outcomes(stdout.String()), stderr.String()
+	return out.String(), errs.String()
 }
 
 // TestPythonSuiteOutcomes: what the runner prints on Linux is read as it is meant.

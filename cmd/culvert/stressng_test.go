@@ -1,12 +1,8 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,22 +60,11 @@ func TestStressorsInVM(t *testing.T) {
 func stressorStatus(t *testing.T, command []string) (status map[string]string, log string) {
 	t.Helper()
 	const limit = 40 * time.Minute
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.WaitDelay = 10 * time.Second
-	cmd.Env = append(slices.Clone(plainEnv), asCulvert+"=1")
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// A failure is seen in the statuses.
-	_ = cmd.Run()
-	if ctx.Err() != nil {
-		t.Errorf("%q did not end in %v", command, limit)
-	}
+	stdout, log := runPart(t, "", command, limit)
 	status = make(map[string]string)
-	for line := range strings.Lines(stdout.String()) {
+	for line := range strings.Lines(stdout) {
 		name, s, _ := strings.Cut(strings.TrimSpace(line), " ")
 		status[name] = s
 	}
-	return status, stderr.String()
+	return status, log
 }
