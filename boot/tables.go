@@ -52,6 +52,7 @@ func (b *build) pageTables() {
 	for i := range b.cfg.Links {
 		b.mapHuge(uint64(abi.LinkGPA) + uint64(i)*abi.LinkStride)
 	}
+	b.m.Text = make([]byte, 0, len(b.cfg.Text)*abi.PageSize)
 	for i, p := range b.cfg.Text {
 		b.mapPage(b.m.TextSpan.GVA(p.Addr), abi.TextGPA+abi.GPA(i*abi.PageSize), 0)
 		b.m.Text = append(b.m.Text, p.Bytes[:]...)

@@ -189,7 +189,7 @@ func (e *hostPipe) pull(n int) error {
 func (e *hostPipe) readAhead() {
 	e.exact = false
 	e.k.hostPoller.forget(e.file)
-	for _, f := range e.k.files.open[:e.k.files.next] {
+	for _, f := range e.k.files.open {
 		if f == nil {
 			continue
 		}

@@ -175,7 +175,7 @@ func (h *hostFile) read(c *ioCall) error {
 		h.k.hostPoller.arm(h, unix.POLLIN)
 		return errWait
 	}
-	buf := h.k.scratch[:min(c.left, scratchSize)]
+	buf := h.k.bounce(c.left)
 	n, err := unix.Preadv2(h.fd, [][]byte{buf}, -1, unix.RWF_NOWAIT)
 	if err == unix.EOPNOTSUPP {
 		if c.w == nil && !c.nonblock {
@@ -216,7 +216,7 @@ func ignoringEINTR(fn func() (int, error)) (int, error) {
 // readSeekable reads at the host's own offset, which others see move. What could not be copied is put back.
 func (h *hostFile) readSeekable(c *ioCall) error {
 	for c.left > 0 {
-		buf := h.k.scratch[:min(c.left, scratchSize)]
+		buf := h.k.bounce(c.left)
 		n, err := ignoringEINTR(func() (int, error) {
 			if c.pos >= 0 {
 				return unix.Pread(h.fd, buf, c.pos)
@@ -248,11 +248,12 @@ func (h *hostFile) write(c *ioCall) error {
 			h.k.hostPoller.arm(h, unix.POLLOUT)
 			return errWait
 		}
-		n, fault := c.get(h.k.scratch[:min(c.left, scratchSize)])
+		buf := h.k.bounce(c.left)
+		n, fault := c.get(buf)
 		if n == 0 {
 			return fault
 		}
-		m, err := h.writeHost(c, h.k.scratch[:n])
+		m, err := h.writeHost(c, buf[:n])
 		c.advance(m)
 		if c.pos >= 0 {
 			c.pos += int64(m)
@@ -273,7 +274,7 @@ func (h *hostFile) write(c *ioCall) error {
 	return nil
 }
 
-// writeHost writes some of b, which is Kernel.scratch, to the host.
+// writeHost writes some of b, which is Kernel.bounce's, to the host.
 func (h *hostFile) writeHost(c *ioCall, b []byte) (int, error) {
 	if !h.streams() {
 		n, err := ignoringEINTR(func() (int, error) {

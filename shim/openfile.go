@@ -191,9 +191,9 @@ func (f *OpenFile) stat() (vfs.Stat, error) {
 
 // fileSlots hands out the entries of the guest.File table.
 type fileSlots struct {
-	open []*OpenFile // by index
-	free []int       // indexes that were used before
-	next int         // indexes from here on never were
+	open  []*OpenFile // by index, of those that were ever used
+	free  []int       // indexes that were used before
+	limit int         // how many there may be
 }
 
 // take returns a free index.
@@ -203,20 +203,20 @@ func (s *fileSlots) take() (int, bool) {
 		s.free = s.free[:n-1]
 		return i, true
 	}
-	if s.next == len(s.open) {
+	if len(s.open) == s.limit {
 		return 0, false
 	}
-	s.next++
-	return s.next - 1, true
+	s.open = append(s.open, nil)
+	return len(s.open) - 1, true
 }
 
 // used counts the open file descriptions of the VM (/proc/sys/fs/file-nr).
-func (s *fileSlots) used() int { return s.next - len(s.free) }
+func (s *fileSlots) used() int { return len(s.open) - len(s.free) }
 
 // fileKernel is the part of Kernel that open files need. Kernel.mu guards it.
 type fileKernel struct {
 	files   fileSlots
-	scratch []byte // bounce buffer of calls that do not sleep
+	scratch []byte // bounce's
 
 	spareLeaves []*fdLeaf // empty, for the next descriptor table
 
@@ -249,16 +249,25 @@ type fileKernel struct {
 	hostFiles // host_pipe.go
 }
 
-// scratchSize is the piece in which bytes pass between files and user memory.
+// scratchSize is the largest piece in which bytes pass between files and user memory.
 const scratchSize = 256 << 10
+
+// bounce returns the buffer through which calls that do not sleep move n bytes, or as many as fit: its content is good
+// until the next call. It grows with what is asked for, since most programs read and write little at a time.
+func (k *Kernel) bounce(n int) []byte {
+	n = min(n, scratchSize)
+	if n > len(k.scratch) {
+		k.scratch = make([]byte, min(max(n, 2*len(k.scratch)), scratchSize))
+	}
+	return k.scratch[:n]
+}
 
 // initFiles prepares the table of open files and /proc, before the first process.
 func (k *Kernel) initFiles() error {
-	if k.files.open != nil {
+	if k.files.limit != 0 {
 		return nil
 	}
-	k.files.open = make([]*OpenFile, k.cfg.Layout.NumFiles)
-	k.scratch = make([]byte, scratchSize)
+	k.files.limit = k.cfg.Layout.NumFiles
 	k.fcntls = fcntlRequests()
 	if err := k.mountProc(); err != nil {
 		return err

@@ -182,8 +182,8 @@ func (pr *procFS) sys() vfs.Inode {
 		"swappiness": is("%d", 0), "overcommit_ratio": is("%d", 50), "nr_hugepages": is("%d", 0),
 	}, "max_map_count", "mmap_min_addr", "nr_hugepages", "overcommit_memory", "overcommit_ratio", "swappiness")
 	fs := dir(map[string]func() string{
-		"pipe-max-size": is("%d", pipes.MaxSize), "nr_open": is("%d", nrOpen), "file-max": is("%d", len(k.files.open)),
-		"file-nr":              func() string { return fmt.Sprintf("%d\t0\t%d", k.files.used(), len(k.files.open)) },
+		"pipe-max-size": is("%d", pipes.MaxSize), "nr_open": is("%d", nrOpen), "file-max": is("%d", k.files.limit),
+		"file-nr":              func() string { return fmt.Sprintf("%d\t0\t%d", k.files.used(), k.files.limit) },
 		"pipe-user-pages-soft": is("%d", pipes.DefaultLimits().SoftPage),
 		"pipe-user-pages-hard": is("%d", 0),
 	}, "file-max", "file-nr", "nr_open", "pipe-max-size", "pipe-user-pages-hard", "pipe-user-pages-soft")

@@ -156,7 +156,7 @@ func (t *Thread) controlMessage(m *sockMsg, typ int32, data []byte) error {
 			return unix.EINVAL
 		}
 		// Descriptors in flight hold files without a descriptor: too_many_unix_fds.
-		if n > 0 && uint64(t.k.inFlight) > t.fdLimit() && !t.cred.Has(unix.CAP_SYS_RESOURCE) || t.k.inFlight > len(t.k.files.open)/2 {
+		if n > 0 && uint64(t.k.inFlight) > t.fdLimit() && !t.cred.Has(unix.CAP_SYS_RESOURCE) || t.k.inFlight > t.k.files.limit/2 {
 			return unix.ETOOMANYREFS
 		}
 		for i := range n {

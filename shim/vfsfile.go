@@ -35,7 +35,7 @@ func (v *vfsFile) read(c *ioCall) error {
 		if off == math.MaxInt64 {
 			break
 		}
-		buf := v.k.scratch[:min(c.left, scratchSize)]
+		buf := v.k.bounce(c.left)
 		n, err := v.file.ReadAt(buf, off)
 		if err != nil {
 			return err
@@ -70,11 +70,12 @@ func (v *vfsFile) write(c *ioCall) error {
 			full = room < int64(want)
 			want = int(min(int64(want), room))
 		}
-		n, fault := c.get(v.k.scratch[:want])
+		buf := v.k.bounce(want)
+		n, fault := c.get(buf)
 		if n == 0 {
 			return fault
 		}
-		buf := v.k.scratch[:n]
+		buf = buf[:n]
 		var m int
 		var err error
 		if appends && v.file.Kind() == vfs.Seekable {

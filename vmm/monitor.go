@@ -29,6 +29,7 @@ func (vm *VM) monitor() {
 		if vm.busy.Load() > 0 {
 			idle = 0
 		} else if idle++; idle >= idleSlices {
+			vm.trim()
 			vm.dozing.Store(true)
 			if vm.busy.Load() == 0 { // else resume may not have seen dozing
 				wait = -1

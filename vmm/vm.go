@@ -64,6 +64,7 @@ type VM struct {
 	resumed  int         // eventfd that wakes the monitor
 	dozing   atomic.Bool // the monitor waits for it
 	lookAt   int         // the monitor's: whose turn it is to be woken, from 1
+	trimmed  time.Time   // the monitor's: when trim last did something
 	start    time.Time
 	mu       sync.Mutex // guards phases
 	phases   Phases

@@ -67,6 +67,7 @@ type Memory struct {
 	idle                   list.List // of *Object that nobody maps or holds, oldest first: the page cache proper
 	pins                   map[frame]*pinCount
 	later                  []func() // run by unlock, after the lock is released
+	spareWindows           []*window
 
 	stats Counters
 }

@@ -65,6 +65,27 @@ type Object struct {
 // readWindow is how many pages are read at once: VM_READAHEAD_PAGES of include/linux/pagemap.h.
 const readWindow = 32
 
+// window is the buffer of a read into the cache.
+type window [readWindow << abi.PageShift]byte
+
+// maxSpareWindows bounds the buffers that are kept: more are in use only while several threads wait for slow files.
+const maxSpareWindows = 2
+
+func (m *Memory) takeWindow() *window {
+	if n := len(m.spareWindows); n > 0 {
+		w := m.spareWindows[n-1]
+		m.spareWindows = m.spareWindows[:n-1]
+		return w
+	}
+	return new(window)
+}
+
+func (m *Memory) giveWindow(w *window) {
+	if len(m.spareWindows) < maxSpareWindows {
+		m.spareWindows = append(m.spareWindows, w)
+	}
+}
+
 // errPastEOF: the page lies past the end of the file.
 var errPastEOF = errors.New("page past the end of the file")
 
@@ -273,9 +294,10 @@ func (o *Object) load(index, size uint64) error {
 	o.hold() // keeps the object and its backing
 	gen := o.gen
 	n := min(readWindow, size-win)
+	w := m.takeWindow()
 	m.unlock()
 
-	buf := make([]byte, n<<abi.PageShift)
+	buf := w[:n<<abi.PageShift]
 	got, err := o.back.ReadPages(buf, win)
 
 	m.mu.Lock()
@@ -283,6 +305,7 @@ func (o *Object) load(index, size uint64) error {
 	delete(o.loading, win)
 	close(ch)
 	defer o.put()
+	defer m.giveWindow(w)
 	if err != nil {
 		return fmt.Errorf("mm: reading page %d of a mapped file: %w", index, err)
 	}
