@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -27,8 +28,8 @@ const firstLinkSlot = 2
 const linkSeals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 
 // NewLinkMemory makes the memory of a link whose ring has ring bytes: a power of two, from a page to what fits into
-// abi.LinkStride.
-func NewLinkMemory(ring int) (*os.File, error) {
+// abi.LinkStride. turns says that the two VMs cannot run at the same time.
+func NewLinkMemory(ring int, turns bool) (*os.File, error) {
 	if err := checkRing(int64(ring)); err != nil {
 		return nil, err
 	}
@@ -40,6 +41,14 @@ func NewLinkMemory(ring int) (*os.File, error) {
 	if err := f.Truncate(int64(link.RingOffset + ring)); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("memory for a pipe between VMs: %w", err)
+	}
+	var words link.Words
+	if turns {
+		words.Turns = 1
+	}
+	if err := binary.Write(f, binary.LittleEndian, &words); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("first words of a pipe between VMs: %w", err)
 	}
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, linkSeals); err != nil {
 		f.Close()

@@ -22,7 +22,7 @@ func dup(t *testing.T, f *os.File) int {
 }
 
 func TestOpenLink(t *testing.T) {
-	memory, err := NewLinkMemory(8192)
+	memory, err := NewLinkMemory(8192, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestOpenLinkRefuses(t *testing.T) {
 		c.file.Close()
 	}
 	for _, size := range []int{0, 4095, 12288, 2 * pipes.MaxSize} {
-		if f, err := NewLinkMemory(size); err == nil {
+		if f, err := NewLinkMemory(size, false); err == nil {
 			f.Close()
 			t.Errorf("a ring of %d bytes was made", size)
 		}

@@ -36,11 +36,15 @@
 // bytes leaves a reader asleep until half of the ring is full (Publish with Later): its VM's host publishes once more (Now)
 // when a vCPU has nothing to run, which is when the exit has been made anyway, and once in a time slice while all are busy.
 //
+// Two VMs that have one processor between them (Words.Turns) gain nothing by waking each other halfway: who is woken takes the
+// processor from the waker, and the ring changes hands twice as often as it need. There only Now rings for more than
+// PIPE_BUF bytes, or for room: the writer fills the ring and the reader empties it.
+//
 // # Difference from a pipe of one VM
 //
 // A writer that sleeps is woken when half of the ring is free, not at PIPE_BUF bytes: a bell costs two VM exits and the
 // host's scheduler, so a ring that is kept full would cost them for each block. A reader that goes on reading always
-// comes there.
+// comes there. Where VMs take turns it is woken when the reader's VM has nothing more to run, or at the end of a time slice.
 package link
 
 import (
@@ -58,6 +62,9 @@ type Words struct {
 	Head       uint64 // bytes read; the reading VM stores it
 	ReaderWait uint64 // 1: the reading VM wants the bell when there are bytes
 	_          [6]uint64
+	// Turns is 1 if the two VMs cannot run at the same time. Who makes the link sets it; a VM that changes it wakes and is
+	// woken later or earlier than it could be.
+	Turns uint64
 }
 
 // RingOffset is where the ring begins in a link's memory.
@@ -97,8 +104,8 @@ type When uint64
 const (
 	// Now rings for any byte to read.
 	Now When = iota
-	// Later leaves a reader asleep for what is neither half a ring nor at most PIPE_BUF bytes. Somebody publishes with Now
-	// after it, soon.
+	// Later leaves a reader asleep for what is neither half a ring nor at most PIPE_BUF bytes, and, of VMs that take turns,
+	// for half a ring too, and a writer. Somebody publishes with Now after it, soon.
 	Later
 )
 
@@ -106,16 +113,16 @@ const (
 //
 //go:nosplit
 func Publish(p *pipes.Pipe, w *Words, end uint64, when When) (bell bool) {
+	size, turns := atomic.LoadUint64(&p.Size), when == Later && atomic.LoadUint64(&w.Turns) != 0
 	if end == pipes.ReadEnd {
 		advance(&w.Head, atomic.LoadUint64(&p.Head))
 		used := atomic.LoadUint64(&w.Tail) - atomic.LoadUint64(&p.Head)
-		return atomic.LoadUint64(&w.WriterWait) != 0 && used*2 <= atomic.LoadUint64(&p.Size) &&
+		return atomic.LoadUint64(&w.WriterWait) != 0 && used*2 <= size && !turns &&
 			atomic.SwapUint64(&w.WriterWait, 0) != 0
 	}
 	advance(&w.Tail, atomic.LoadUint64(&p.Tail))
 	used := atomic.LoadUint64(&p.Tail) - atomic.LoadUint64(&w.Head)
-	if atomic.LoadUint64(&w.ReaderWait) == 0 || used == 0 ||
-		when == Later && used > abi.PIPE_BUF && used*2 < atomic.LoadUint64(&p.Size) {
+	if atomic.LoadUint64(&w.ReaderWait) == 0 || used == 0 || when == Later && used > abi.PIPE_BUF && (turns || used*2 < size) {
 		return false
 	}
 	return atomic.SwapUint64(&w.ReaderWait, 0) != 0

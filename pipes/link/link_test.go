@@ -212,3 +212,38 @@ func TestLater(t *testing.T) {
 		t.Error("not exactly one bell")
 	}
 }
+
+// VMs that take turns ring for little, and for all else only when they have nothing more to run.
+func TestTurns(t *testing.T) {
+	for _, c := range []struct {
+		written, read int
+		when          When
+		reader        bool // whose VM waits
+		bell          bool
+	}{
+		{1, 0, Later, true, true}, {abi.PIPE_BUF, 0, Later, true, true},
+		{abi.PIPE_BUF + 1, 0, Later, true, false}, {ringSize, 0, Later, true, false}, {ringSize, 0, Now, true, true},
+		{ringSize, ringSize / 2, Later, false, false}, {ringSize, ringSize, Later, false, false},
+		{ringSize, ringSize/2 - 1, Now, false, false}, {ringSize, ringSize / 2, Now, false, true},
+	} {
+		w, r := pair()
+		w.words.Turns = 1
+		if _, _, _, err := w.host().Write(make([]byte, c.written), pipes.Stream); err != nil {
+			t.Fatal(err)
+		}
+		waits, works := w, r
+		if c.reader {
+			waits, works = r, w
+		} else {
+			Publish(&w.pipe, w.words, w.end, Now)
+			Pull(&r.pipe, r.words, r.end)
+			if _, _, _, err := r.host().Read(make([]byte, c.read)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		Want(waits.words, waits.end)
+		if got := Publish(&works.pipe, works.words, works.end, c.when); got != c.bell {
+			t.Errorf("%+v: bell %v", c, got)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,7 +72,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	fs := pflag.NewFlagSet("pipe", pflag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.BoolVar(&o.pipefail, "pipefail", false, "exit with the code of the last program that failed, as bash's pipefail")
-	ring := fs.String("ring", "256K", "bytes that a pipe between two VMs holds, a power of two from 4K to 1M")
+	ring := fs.String("ring", "1M", "bytes that a pipe between two VMs holds, a power of two from 4K to 1M")
 	help := fs.BoolP("help", "h", false, "describe the flags")
 	own, programs := slices.Index(args, "--"), []string(nil)
 	if own < 0 {
@@ -268,7 +269,7 @@ func newLink(ring int) (out, in linkEnd, err error) {
 			}
 		}
 	}()
-	memory, err := vmm.NewLinkMemory(ring)
+	memory, err := vmm.NewLinkMemory(ring, runtime.NumCPU() == 1)
 	if err != nil {
 		return out, in, err
 	}
