@@ -45,7 +45,7 @@ func sysEpollPwait2(p *PerCPU, t *Thread) bool {
 //
 //go:nosplit
 func epollWait(p *PerCPU, t *Thread, deadline uint64, masked bool) bool {
-	if masked && t.R9 != 8 {
+	if masked && (t.R9 != 8 || !maskReadable(p, t.R8)) {
 		return false
 	}
 	addr, n := t.RSI, uint64(int64(int32(t.RDX)))

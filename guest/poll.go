@@ -27,7 +27,7 @@ func sysPoll(p *PerCPU, t *Thread) bool {
 //go:nosplit
 func sysPpoll(p *PerCPU, t *Thread) bool {
 	masked := t.R10 != 0
-	if masked && t.R8 != 8 {
+	if masked && (t.R8 != 8 || !maskReadable(p, t.R10)) {
 		return false
 	}
 	d, ok := afterTimespec(p, t.RDX)
@@ -42,6 +42,18 @@ func sysPpoll(p *PerCPU, t *Thread) bool {
 		left = 0
 	}
 	return poll(p, t, d, left)
+}
+
+// maskReadable reports whether the signal mask of a call can be read. What it says does not matter to a call that ends at once,
+// but Linux reads it first.
+//
+//go:nosplit
+func maskReadable(p *PerCPU, addr uint64) bool {
+	if addr >= uint64(abi.UserEnd)-8 {
+		return false
+	}
+	_, fault := p.LoadUser(at(addr))
+	return fault == 0
 }
 
 // poll reads the array and takes references to its files. left is where what is left of the time goes; 0 is nowhere.

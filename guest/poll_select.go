@@ -103,7 +103,7 @@ func sysPselect6(p *PerCPU, t *Thread) bool {
 			return false
 		}
 		masked = p.TimeSpec[0] != 0
-		if masked && p.TimeSpec[1] != 8 {
+		if masked && (p.TimeSpec[1] != 8 || !maskReadable(p, p.TimeSpec[0])) {
 			return false
 		}
 	}

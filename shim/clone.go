@@ -191,6 +191,8 @@ func (t *Thread) copyTo(c *Thread, a *cloneArgs) error {
 	}
 	if a.flags&unix.CLONE_VM == 0 || a.flags&unix.CLONE_VFORK != 0 {
 		c.altstack = t.altstack
+	} else {
+		c.altstack = sig.Stack{Flags: sig.SS_DISABLE}
 	}
 	c.publishIDs()
 	if err := t.shareMemory(c, a); err != nil {

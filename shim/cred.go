@@ -311,11 +311,11 @@ func sysSetgroups(t *Thread, a Args) (uint64, error) {
 
 // capHeader reads a cap_user_header_t: how many words the sets have, and whose they are.
 func (t *Thread) capHeader(addr uint64, quiet bool) (words int, target *Thread, err error) {
-	var b [8]byte
-	if err := t.copyIn(addr, b[:]); err != nil {
+	version, err := t.readU32(addr)
+	if err != nil {
 		return 0, nil, err
 	}
-	switch binary.LittleEndian.Uint32(b[0:]) {
+	switch version {
 	case linuxCapabilityVer1:
 		words = 1
 	case linuxCapabilityVer2, linuxCapabilityVer3:
@@ -329,7 +329,11 @@ func (t *Thread) capHeader(addr uint64, quiet bool) (words int, target *Thread, 
 		}
 		return 0, nil, unix.EINVAL
 	}
-	pid := int32(binary.LittleEndian.Uint32(b[4:]))
+	id, err := t.readU32(addr + 4)
+	if err != nil {
+		return 0, nil, err
+	}
+	pid := int32(id)
 	target = t
 	if pid < 0 {
 		return 0, nil, unix.EINVAL

@@ -223,7 +223,7 @@ func (t *Thread) enterProgram(r *execRequest, space *addressSpace, start *loader
 	t.setComm(path.Base(r.name))
 	t.files.closeOnExec(t)
 	p.actions.reset()
-	t.altstack = sig.Stack{Flags: sig.SS_DISABLE}
+	t.altstack.SP, t.altstack.Size = 0, 0
 	t.restartFn, t.call.restart = nil, 0
 	p.timers.exec()
 

@@ -120,6 +120,9 @@ func sysPrlimit64(t *Thread, a Args) (uint64, error) {
 }
 
 func sysGetrlimit(t *Thread, a Args) (uint64, error) {
+	if a[1] == 0 && uint64(uint32(a[0])) < numLimits {
+		return 0, unix.EFAULT
+	}
 	return sysPrlimit64(t, Args{0, a[0], 0, a[1]})
 }
 

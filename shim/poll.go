@@ -208,6 +208,14 @@ func (o *timeout) finish(t *Thread, err error) error {
 	if o.addr == 0 || o.poll || o.deadline.IsZero() {
 		return err
 	}
+	if o.store(t) != nil && err == ERESTARTNOHAND {
+		return unix.EINTR
+	}
+	return err
+}
+
+// store writes what is left of the time in the place of the time-out.
+func (o *timeout) store(t *Thread) error {
 	left := max(0, time.Until(o.deadline))
 	unit := time.Duration(1)
 	if o.micros {
@@ -216,8 +224,5 @@ func (o *timeout) finish(t *Thread, err error) error {
 	var raw [16]byte
 	le.PutUint64(raw[0:], uint64(left/time.Second))
 	le.PutUint64(raw[8:], uint64(left%time.Second/unit))
-	if t.copyOut(o.addr, raw[:]) != nil && err == ERESTARTNOHAND {
-		return unix.EINTR
-	}
-	return err
+	return t.copyOut(o.addr, raw[:])
 }

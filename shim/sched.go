@@ -65,6 +65,8 @@ func schedCalls() []Syscall {
 		{unix.SYS_SCHED_GETSCHEDULER, "sched_getscheduler", sysSchedGetscheduler, Full, "", "constant"},
 		{unix.SYS_SCHED_SETPARAM, "sched_setparam", sysSchedSetparam, Partial, note, "constant"},
 		{unix.SYS_SCHED_GETPARAM, "sched_getparam", sysSchedGetparam, Full, "", "constant"},
+		{unix.SYS_SCHED_SETATTR, "sched_setattr", sysSchedSetattr, Partial, note + "; no SCHED_DEADLINE", "constant"},
+		{unix.SYS_SCHED_GETATTR, "sched_getattr", sysSchedGetattr, Full, "", "constant"},
 		{unix.SYS_SCHED_GET_PRIORITY_MAX, "sched_get_priority_max", sysSchedPriorityMax, Full, "", "constant"},
 		{unix.SYS_SCHED_GET_PRIORITY_MIN, "sched_get_priority_min", sysSchedPriorityMin, Full, "", "constant"},
 		{unix.SYS_SCHED_RR_GET_INTERVAL, "sched_rr_get_interval", sysSchedRRInterval, Full, "", "constant"},
@@ -157,46 +159,21 @@ func sysSchedGetaffinity(t *Thread, a Args) (uint64, error) {
 	return 8, t.copyOut(a[2], b[:])
 }
 
-// setScheduler is __sched_setscheduler, in what can be told from outside. policy -1 keeps the policy.
+// setScheduler is sched_setscheduler: the nice value stays.
 func (t *Thread) setScheduler(pid, policy, priority int32) error {
-	if pid < 0 {
-		return unix.EINVAL
-	}
 	o, err := t.schedTarget(pid)
 	if err != nil {
 		return err
 	}
-	reset := o.sched.resetOnFork
-	if policy < 0 {
-		policy = int32(o.sched.policy)
-	} else {
-		reset = policy&schedResetOnFork != 0
-		policy &^= schedResetOnFork
+	attr := schedAttr{policy: policy, nice: o.sched.nice, priority: uint32(priority)}
+	if policy >= 0 && policy&schedResetOnFork != 0 {
+		attr.policy, attr.flags = policy&^schedResetOnFork, schedFlagResetOnFork
 	}
-	switch policy {
-	case schedFIFO, schedRR:
-		if priority < 1 || priority > 99 {
-			return unix.EINVAL
-		}
-		if !t.cred.Has(unix.CAP_SYS_NICE) && uint64(priority) > o.p.limits[rlimitRtprio].cur {
-			return unix.EPERM
-		}
-	case schedOther, schedBatch, schedIdle:
-		if priority != 0 {
-			return unix.EINVAL
-		}
-	default:
-		return unix.EINVAL
-	}
-	if !t.maySched(o) {
-		return unix.EPERM
-	}
-	o.sched.policy, o.sched.priority, o.sched.resetOnFork = uint32(policy), priority, reset
-	return nil
+	return t.setSchedAttr(o, &attr)
 }
 
 func sysSchedSetscheduler(t *Thread, a Args) (uint64, error) {
-	if a.int32(1) < 0 || a[2] == 0 {
+	if a.int32(0) < 0 || a.int32(1) < 0 || a[2] == 0 {
 		return 0, unix.EINVAL
 	}
 	prio, err := t.readU32(a[2])
@@ -207,14 +184,14 @@ func sysSchedSetscheduler(t *Thread, a Args) (uint64, error) {
 }
 
 func sysSchedSetparam(t *Thread, a Args) (uint64, error) {
-	if a[1] == 0 {
+	if a.int32(0) < 0 || a[1] == 0 {
 		return 0, unix.EINVAL
 	}
 	prio, err := t.readU32(a[1])
 	if err != nil {
 		return 0, err
 	}
-	return 0, t.setScheduler(a.int32(0), -1, int32(prio))
+	return 0, t.setScheduler(a.int32(0), keepPolicy, int32(prio))
 }
 
 func sysSchedGetscheduler(t *Thread, a Args) (uint64, error) {
@@ -317,6 +294,11 @@ func sysGetpriority(t *Thread, a Args) (uint64, error) {
 	return uint64(best), nil
 }
 
+// mayNice is can_nice: whether the thread may give o that nice value.
+func (t *Thread) mayNice(o *Thread, nice int32) bool {
+	return nice >= o.sched.nice || t.cred.Has(unix.CAP_SYS_NICE) || uint64(20-nice) <= o.p.limits[rlimitNice].cur
+}
+
 func sysSetpriority(t *Thread, a Args) (uint64, error) {
 	nice := min(max(a.int32(2), -20), 19)
 	targets, err := t.priorityTargets(a.int32(0), a.int32(1))
@@ -327,7 +309,7 @@ func sysSetpriority(t *Thread, a Args) (uint64, error) {
 		switch {
 		case !t.maySched(o):
 			err = unix.EPERM
-		case nice < o.sched.nice && !t.cred.Has(unix.CAP_SYS_NICE) && uint64(20-nice) > o.p.limits[rlimitNice].cur:
+		case !t.mayNice(o, nice):
 			err = unix.EACCES
 		default:
 			o.sched.nice = nice

@@ -419,6 +419,10 @@ func (s *unixSocket) recvStream(c *ioCall) error {
 		}
 		m.note(s, msg)
 		n, fault := c.put(msg.data[:min(len(msg.data), c.left)])
+		if fault != nil {
+			c.done -= n // a piece counts as a whole
+			return fault
+		}
 		peek := m.flags&unix.MSG_PEEK != 0
 		hadRights := len(msg.rights) > 0 && (n > 0 || len(msg.data) == 0)
 		if hadRights {
@@ -434,8 +438,8 @@ func (s *unixSocket) recvStream(c *ioCall) error {
 				msg.uncharge()
 			}
 		}
-		if fault != nil || hadRights || peek && n < len(msg.data) {
-			return fault
+		if hadRights || peek && n < len(msg.data) {
+			return nil
 		}
 	}
 	return nil
@@ -459,6 +463,9 @@ func (s *unixSocket) recvPacket(c *ioCall) error {
 	msg := s.queue[0]
 	m.note(s, msg)
 	n, fault := c.put(msg.data)
+	if fault != nil {
+		c.done -= n // the message is lost
+	}
 	peek := m.flags&unix.MSG_PEEK != 0
 	if len(msg.rights) > 0 {
 		m.receive(msg, peek)

@@ -204,13 +204,14 @@ func sysGetrandom(t *Thread, a Args) (uint64, error) {
 	for done < size {
 		chunk := b[:min(size-done, abi.PageSize)]
 		_, _ = rand.Read(chunk) // never fails
-		if err := t.copyOut(a[0]+done, chunk); err != nil {
+		n, err := t.mm.Space.CopyOut(a[0]+done, chunk)
+		done += uint64(n)
+		if err != nil {
 			if done > 0 {
 				break
 			}
-			return 0, err
+			return 0, t.k.memError(err)
 		}
-		done += uint64(len(chunk))
 	}
 	return done, nil
 }

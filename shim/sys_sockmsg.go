@@ -156,17 +156,27 @@ func sysRecvmsg(t *Thread, a Args) (uint64, error) {
 	return c.runThen(s.read, func(n uint64, err error) (uint64, error) { return t.finishRecv(c, &h, n, err) })
 }
 
+// messages is a call that sends or receives several.
+type messages struct {
+	f        *OpenFile
+	count    uint32 // wanted
+	done     uint32
+	nonblock bool
+	all      bool                  // those after the first may wait too
+	one      func(w *Waiter) error // one more; it waits if w is not nil
+	finish   func() error          // at the end, if there was a message
+}
+
 // sysSendmmsg sends messages until one would block or fails; only the first may wait.
 func sysSendmmsg(t *Thread, a Args) (uint64, error) {
 	f, s, err := t.socket(a.int32(0))
 	if err != nil {
 		return 0, err
 	}
-	count := min(uint32(a[2]), maxIovecs)
-	var sent uint32
-	// one sends message sent, in a goroutine if w is not nil.
-	one := func(w *Waiter) error {
-		at := a[1] + uint64(sent)*mmsghdrSize
+	m := &messages{f: f, count: min(uint32(a[2]), maxIovecs), nonblock: f.nonblock() || a.int32(3)&unix.MSG_DONTWAIT != 0}
+	m.finish = func() error { return nil }
+	m.one = func(w *Waiter) error {
+		at := a[1] + uint64(m.done)*mmsghdrSize
 		c, err := t.prepareSend(f, s, at, a.int32(3))
 		if err != nil {
 			return err
@@ -176,10 +186,13 @@ func sysSendmmsg(t *Thread, a Args) (uint64, error) {
 		if err != nil {
 			return err
 		}
-		sent++
-		return t.writeU32(at+msghdrSize, uint32(n))
+		if err := t.writeU32(at+msghdrSize, uint32(n)); err != nil {
+			return err
+		}
+		m.done++
+		return nil
 	}
-	return t.eachMessage(f, &sent, count, f.nonblock() || a.int32(3)&unix.MSG_DONTWAIT != 0, false, one)
+	return m.run(t)
 }
 
 // sysRecvmmsg receives messages until all have come, or one if MSG_WAITFORONE says so. The time-out is looked at
@@ -194,13 +207,19 @@ func sysRecvmmsg(t *Thread, a Args) (uint64, error) {
 		return 0, err
 	}
 	flags := a.int32(3)
-	count := min(uint32(a[2]), maxIovecs)
-	var got uint32
-	one := func(w *Waiter) error {
-		if got > 0 && !o.deadline.IsZero() && !time.Now().Before(o.deadline) {
+	m := &messages{f: f, count: min(uint32(a[2]), maxIovecs), nonblock: f.nonblock() || flags&unix.MSG_DONTWAIT != 0}
+	m.all = flags&unix.MSG_WAITFORONE == 0
+	m.finish = func() error {
+		if o.addr == 0 {
+			return nil
+		}
+		return o.store(t)
+	}
+	m.one = func(w *Waiter) error {
+		if m.done > 0 && !o.deadline.IsZero() && !time.Now().Before(o.deadline) {
 			return unix.EAGAIN
 		}
-		at := a[1] + uint64(got)*mmsghdrSize
+		at := a[1] + uint64(m.done)*mmsghdrSize
 		h, err := t.readMsghdr(at)
 		if err != nil {
 			return err
@@ -216,11 +235,13 @@ func sysRecvmmsg(t *Thread, a Args) (uint64, error) {
 		if n, err = t.finishRecv(c, &h, n, err); err != nil {
 			return err
 		}
-		got++
-		return t.writeU32(at+msghdrSize, uint32(n))
+		if err := t.writeU32(at+msghdrSize, uint32(n)); err != nil {
+			return err
+		}
+		m.done++
+		return nil
 	}
-	nonblock := f.nonblock() || flags&unix.MSG_DONTWAIT != 0
-	return t.eachMessage(f, &got, count, nonblock, flags&unix.MSG_WAITFORONE == 0, one)
+	return m.run(t)
 }
 
 // attempt makes a call once, or waits for it in a goroutine.
@@ -239,36 +260,37 @@ func (c *ioCall) attempt(w *Waiter, op func(*ioCall) error) (uint64, error) {
 	return c.result(err)
 }
 
-// eachMessage calls one for messages until count are done. If it has to wait, and the call may, it goes on in a
-// goroutine; all says that later messages may wait too.
-func (t *Thread) eachMessage(f *OpenFile, done *uint32, count uint32, nonblock, all bool, one func(w *Waiter) error) (uint64, error) {
-	end := func(err error) (uint64, error) {
-		if *done > 0 {
-			return uint64(*done), nil
-		}
-		if err == errWait {
-			err = unix.EAGAIN
-		}
-		return 0, err
-	}
+// run makes the call. If it has to wait, and may, it goes on in a goroutine.
+func (m *messages) run(t *Thread) (uint64, error) {
 	var err error
-	for *done < count && err == nil {
-		err = one(nil)
+	for m.done < m.count && err == nil {
+		err = m.one(nil)
 	}
-	if err != errWait || nonblock || *done > 0 && !all {
-		return end(err)
+	if err != errWait || m.nonblock || m.done > 0 && !m.all {
+		return m.end(err)
 	}
-	f.hold()
+	m.f.hold()
 	return t.Block(func(w *Waiter) (uint64, error) {
-		defer f.drop()
+		defer m.f.drop()
 		var err error
-		for *done < count && err == nil {
-			if *done > 0 && !all {
-				err = one(nil)
+		for m.done < m.count && err == nil {
+			if m.done > 0 && !m.all {
+				err = m.one(nil)
 			} else {
-				err = one(w)
+				err = m.one(w)
 			}
 		}
-		return end(err)
+		return m.end(err)
 	})
+}
+
+// end is the call's result: an error of a later message is not told.
+func (m *messages) end(err error) (uint64, error) {
+	switch {
+	case m.done > 0:
+		return uint64(m.done), m.finish()
+	case err == errWait:
+		return 0, unix.EAGAIN
+	}
+	return 0, err
 }

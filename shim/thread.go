@@ -113,7 +113,6 @@ func (k *Kernel) newThread(p *Process, tid int) (*Thread, error) {
 	}
 	t := &Thread{
 		k: k, p: p, tid: tid, index: i, slot: slotAt(k.ram, &k.cfg.Layout, i), vcpu: -1, start: time.Now(),
-		altstack: sig.Stack{Flags: sig.SS_DISABLE},
 	}
 	k.slots[i] = t
 	k.threads[tid] = t

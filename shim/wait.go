@@ -187,7 +187,13 @@ func sysWaitid(t *Thread, a Args) (uint64, error) {
 	default:
 		return 0, unix.EINVAL
 	}
-	return t.wait(q, func(r *waitResult) (uint64, error) { return t.waitidResult(r, infoAt, usageAt) })
+	n, err := t.wait(q, func(r *waitResult) (uint64, error) { return t.waitidResult(r, infoAt, usageAt) })
+	if err == unix.ECHILD {
+		if _, e := t.waitidResult(nil, infoAt, 0); e != nil {
+			return 0, e
+		}
+	}
+	return n, err
 }
 
 // waitidNonblock is waitid on a pidfd with O_NONBLOCK: EAGAIN instead of waiting.

@@ -272,6 +272,9 @@ func (s *Space) FutexKey(addr uint64, private bool) (FutexKey, error) {
 		return FutexKey{}, unix.EFAULT
 	}
 	if v.flags&fShared == 0 {
+		if v.obj == nil && v.prot&protWrite == 0 {
+			return FutexKey{}, unix.EFAULT // a page that never changes makes no sense for a futex
+		}
 		return FutexKey{Space: s.id, Offset: addr}, nil
 	}
 	return FutexKey{Object: v.obj, Offset: v.off + addr - v.start}, nil
