@@ -19,8 +19,9 @@ type dir struct {
 	seq    int64
 	dead   bool // removed
 
-	listing []vfs.Dirent // lower's, while a reader is at it
+	listing *listing // of lower, while a reader is at it or it is kept
 	readers int
+	misses  int // names that lower did not have
 }
 
 // entry is a name in a directory: an object, or a whiteout that hides a name of
@@ -46,10 +47,13 @@ func (fs *FS) find(c *vfs.Context, d *dir, owner *Inode, name string) (vfs.Inode
 		}
 		return e.node, nil
 	}
-	if d.lower == nil {
+	if d.lower == nil || d.lacks(name) {
 		return nil, unix.ENOENT
 	}
 	l, err := d.lower.Lookup(c, name)
+	if err == unix.ENOENT {
+		fs.missed(c, owner)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -369,7 +373,7 @@ func (fs *FS) empty(c *vfs.Context, i *Inode) error {
 	if d.lower == nil {
 		return nil
 	}
-	list, err := d.lowerList(c)
+	list, err := fs.lowerList(c, i)
 	if err != nil {
 		return err
 	}

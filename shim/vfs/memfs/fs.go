@@ -48,6 +48,8 @@ type FS struct {
 	devs    map[uint64]uint64 // lower devices, numbered from 1
 	byLower map[lowerKey]*lowerRef
 	swept   int // entries in byLower after the last sweep
+
+	listings listings
 }
 
 // lowerKey is a file of the lower tree.

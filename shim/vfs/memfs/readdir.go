@@ -16,39 +16,6 @@ const (
 	cookieOwn   = 1 << 32
 )
 
-// maxListing bounds what is read of a lower directory.
-const maxListing = 1 << 20
-
-// lowerList reads the lower directory's entries, "." and ".." left out.
-// Preconditions: fs.mu is held.
-func (d *dir) lowerList(c *vfs.Context) ([]vfs.Dirent, error) {
-	if d.lower == nil || d.listing != nil {
-		return d.listing, nil
-	}
-	f, err := d.lower.Open(c, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Release()
-	list := []vfs.Dirent{}
-	err = f.Readdir(c, 0, func(e vfs.Dirent) bool {
-		if e.Name != "." && e.Name != ".." {
-			list = append(list, e)
-		}
-		return len(list) <= maxListing
-	})
-	if err != nil {
-		return nil, err
-	}
-	if len(list) > maxListing {
-		return nil, unix.ENOMEM
-	}
-	if d.readers > 0 {
-		d.listing = list
-	}
-	return list, nil
-}
-
 // dirFile is an open directory.
 type dirFile struct {
 	vfs.FileBase
@@ -64,7 +31,7 @@ func (f *dirFile) Sync(bool) error  { return nil }
 
 func (f *dirFile) ReadAt([]byte, int64) (int, error) { return 0, unix.EISDIR }
 
-// Release forgets the lower listing with its last reader.
+// Release forgets a lower listing that is not kept with its last reader.
 func (f *dirFile) Release() {
 	fs := f.i.fs
 	fs.mu.Lock()
@@ -76,9 +43,8 @@ func (f *dirFile) Release() {
 	}
 	f.reading = false
 	if d := f.i.dir; d.readers > 0 {
-		if d.readers--; d.readers == 0 {
-			d.listing = nil
-		}
+		d.readers--
+		d.forget()
 	}
 }
 
@@ -128,7 +94,7 @@ func (f *dirFile) batch(c *vfs.Context, pos int64) ([]vfs.Dirent, error) {
 			out = append(out, vfs.Dirent{Name: dot.name, Ino: dot.ino, Type: unix.S_IFDIR, Next: pos})
 		}
 	}
-	list, err := d.lowerList(c)
+	list, err := fs.lowerList(c, f.i)
 	if err != nil {
 		return nil, err
 	}
