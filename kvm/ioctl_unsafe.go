@@ -93,6 +93,25 @@ func runOnce(fd int) unix.Errno {
 	return errno
 }
 
+// entersyscallblock and exitsyscall tell Go's scheduler that this thread is in a system call that lasts: it gives its P away
+// at once. The runtime keeps them for programs that do so (go.dev/issue/67401).
+//
+//go:linkname entersyscallblock runtime.entersyscallblock
+func entersyscallblock()
+
+//go:linkname exitsyscall runtime.exitsyscall
+func exitsyscall()
+
+// runLong is runOnce for a call that lasts. In between nothing may grow the stack or allocate.
+//
+//go:nosplit
+func runLong(fd int) unix.Errno {
+	entersyscallblock()
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), reqRun, 0)
+	exitsyscall()
+	return errno
+}
+
 // addressOf is the host address of mapped memory.
 //
 // The result outlives the pointer on purpose: the kernel keeps it in a memory slot.

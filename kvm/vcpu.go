@@ -64,7 +64,16 @@ func (c *VCPU) Close() error {
 // signal or immediate_exit is an ExitInterrupted, not an error. It does not allocate
 // unless it fails.
 func (c *VCPU) Run() (Exit, error) {
-	switch errno := runOnce(c.fd); errno {
+	return c.ran(runOnce(c.fd))
+}
+
+// RunLong is Run of a vCPU that is likely to stay in the guest for long. It tells Go's scheduler so. Else the scheduler's monitor
+// thread would look every 20 us at first, for 10 ms at least, whether the call has returned, and take processor time and
+// make exits.
+func (c *VCPU) RunLong() (Exit, error) { return c.ran(runLong(c.fd)) }
+
+func (c *VCPU) ran(errno unix.Errno) (Exit, error) {
+	switch errno {
 	case 0:
 		return decode(c.mem), nil
 	case unix.EINTR:

@@ -222,6 +222,32 @@ func TestKick(t *testing.T) {
 	}
 }
 
+// TestRunLong returns what Run does, and other goroutines run meanwhile, with one processor of Go's.
+func TestRunLong(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	m := newMachine(t, 0, 0xeb, 0xfe) // JMP itself
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	tid := unix.Gettid()
+	var kicked atomic.Bool
+	go func() {
+		kicked.Store(true)
+		m.cpu.SetImmediateExit(true)
+		_ = unix.Tgkill(unix.Getpid(), tid, unix.SIGURG)
+	}()
+	for !kicked.Load() {
+		if e, err := m.cpu.RunLong(); err != nil || e.Reason != ExitInterrupted {
+			t.Fatalf("got %v, %v", e, err)
+		}
+	}
+	m.cpu.SetImmediateExit(false) // the goroutine may set it again: then HLT is not reached
+	check(t, m.cpu.SetRegs(&Regs{RIP: testCode + 2, RSP: 0x8000, RFLAGS: 2}))
+	m.mem[testCode+2] = 0xf4
+	if e, err := m.cpu.RunLong(); err != nil || e.Reason != ExitHLT && e.Reason != ExitInterrupted {
+		t.Fatalf("got %v, %v", e, err)
+	}
+}
+
 // TestImmediateExit needs no signal at all.
 func TestImmediateExit(t *testing.T) {
 	m := newMachine(t, 0, 0xf4)

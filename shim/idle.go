@@ -55,7 +55,30 @@ func (k *Kernel) endless() bool {
 	return len(k.hostPipes)+len(k.outputs) == 0 && k.links == [len(k.links)]*linkPipe{}
 }
 
-// Tick is called once in a time slice while a vCPU is busy: the host's ends are not to wait for it. It leaves out a slice if
+// Restless says that Tick has something to do. It obeys the rules of vmm.Idler, so it looks without the lock, at what only
+// Start changes and at atomic words.
+//
+//go:nosplit
+func (k *Kernel) Restless() bool {
+	for _, l := range k.links {
+		if l != nil {
+			return true
+		}
+	}
+	for _, o := range k.outputs {
+		if o.Pending() {
+			return true
+		}
+	}
+	for _, e := range k.hostPipes {
+		if e.pump.Restless() {
+			return true
+		}
+	}
+	return false
+}
+
+// Tick is called once in a time slice while a vCPU is busy and the kernel is restless: the host's ends are not to wait for it. It leaves out a slice if
 // a call is being served, since time slices are not to wait for that.
 func (k *Kernel) Tick() {
 	if k.endless() || !k.mu.TryLock() {

@@ -17,39 +17,45 @@ const slice = 4 * time.Millisecond
 // the host again and again is not to wake it each time.
 const idleSlices = 16
 
+// watchSlices is how many slices the monitor counts before it looks at the clock.
+const watchSlices = int(clockPeriod / slice)
+
 // monitor gives time slices and is the backstop of late kicks: a ready thread never waits longer than a slice for an
 // idle vCPU. It sleeps while every vCPU does, and returns when the VM stops.
 //
-// It counts the slices with poll(2) and no timer of Go's, whose expiry has the scheduler start one thread more to look for
-// work.
+// While nothing is to be done it stays in watch, so that a VM that runs without exits has the host do next to nothing.
 func (vm *VM) monitor() {
-	idle := 0
 	for !vm.stopping.Load() {
-		wait := int(slice / time.Millisecond)
-		if vm.busy.Load() > 0 {
-			idle = 0
-		} else if idle++; idle >= idleSlices {
+		rang := vm.watch(watchSlices)
+		if vm.idle >= idleSlices {
+			vm.idle = 0
 			vm.trim()
 			vm.dozing.Store(true)
-			if vm.busy.Load() == 0 { // else resume may not have seen dozing
-				wait = -1
+			if !rang && vm.busy.Load() == 0 { // else resume may not have seen dozing
+				vm.await()
+				rang = true
 			}
+			vm.dozing.Store(false)
 		}
-		vm.await(wait)
-		vm.dozing.Store(false)
+		if rang {
+			vm.hush()
+		}
 		if vm.busy.Load() > 0 {
 			vm.tick()
 		}
 	}
 }
 
-// await sleeps for as many milliseconds, or until wakeMonitor.
-func (vm *VM) await(ms int) {
+// await sleeps until wakeMonitor.
+func (vm *VM) await() {
 	fds := [1]unix.PollFd{{Fd: int32(vm.resumed), Events: unix.POLLIN}}
-	if n, _ := unix.Poll(fds[:], ms); n > 0 {
-		var count [8]byte
-		unix.Read(vm.resumed, count[:]) //nolint:errcheck // it was written to, so there is a count
-	}
+	_, _ = unix.Poll(fds[:], -1) // EINTR: the monitor looks again
+}
+
+// hush takes back what wakeMonitor wrote.
+func (vm *VM) hush() {
+	var count [8]byte
+	unix.Read(vm.resumed, count[:]) //nolint:errcheck // EAGAIN: it was not written to
 }
 
 // resume tells the monitor that a vCPU is busy again.
@@ -65,12 +71,37 @@ func (vm *VM) wakeMonitor() {
 	_, _ = unix.Write(vm.resumed, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
-// tick looks once. What it reads of guest memory decides only whether somebody is woken or kicked.
+// quiet is a look at the end of a slice that finds nothing for tick to do. It is called by watch.
+//
+//go:nosplit
+func (vm *VM) quiet() bool {
+	if vm.busy.Load() == 0 {
+		vm.idle++
+		return vm.idle < idleSlices
+	}
+	vm.idle = 0
+	waiting := vm.anyReady()
+	if waiting && atomic.LoadUint64(&vm.page.Idle) != 0 || vm.idler != nil && vm.idler.Restless() {
+		return false
+	}
+	for _, c := range vm.cpus {
+		if waiting && c.hogged() {
+			return false
+		}
+	}
+	for _, c := range vm.cpus {
+		c.lastSwitches = atomic.LoadUint64(&c.page.Stats.Switches)
+	}
+	return true
+}
+
+// tick does what is due at the end of a slice. What it reads of guest memory decides only whether somebody is woken or
+// kicked.
 func (vm *VM) tick() {
 	if vm.clock != nil {
 		vm.clock.update(time.Now())
 	}
-	if vm.idler != nil {
+	if vm.idler != nil && vm.idler.Restless() {
 		vm.idler.Tick()
 	}
 	waiting := vm.anyReady()
@@ -82,16 +113,23 @@ func (vm *VM) tick() {
 		}
 	}
 	for _, c := range vm.cpus {
-		switches := atomic.LoadUint64(&c.page.Stats.Switches)
-		same := switches == c.lastSwitches
-		c.lastSwitches = switches
-		if waiting && same && c.entered.Load() {
+		if waiting && c.hogged() {
 			c.requestExit()
 		}
+		c.lastSwitches = atomic.LoadUint64(&c.page.Stats.Switches)
 	}
 }
 
+// hogged says that the vCPU is in the guest and has not gone over to another thread since the monitor's last look.
+//
+//go:nosplit
+func (c *vcpu) hogged() bool {
+	return c.entered.Load() && atomic.LoadUint64(&c.page.Stats.Switches) == c.lastSwitches
+}
+
 // anyReady reports whether a ready bit is set.
+//
+//go:nosplit
 func (vm *VM) anyReady() bool {
 	for i := range vm.page.Ready {
 		if atomic.LoadUint64(&vm.page.Ready[i]) != 0 {

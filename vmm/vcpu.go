@@ -16,6 +16,7 @@ import (
 // runner is what the exit loop needs of a vCPU.
 type runner interface {
 	Run() (kvm.Exit, error)
+	RunLong() (kvm.Exit, error)
 	SetImmediateExit(on bool)
 	RequestInterruptWindow(on bool)
 	ReadyForInterruptInjection() bool
@@ -34,6 +35,7 @@ type vcpu struct {
 	tid     atomic.Int64  // of the host thread, 0 before it runs
 	kick    atomic.Uint32 // a kick is wanted
 	owed    bool          // a kick was taken and its interrupt not injected yet
+	stays   bool          // it was idle, or interrupted, and is likely to stay in the guest now
 	inCall  atomic.Bool   // the vCPU is out of the guest in a hypercall, so ring 0 flushes before it goes on
 	entered atomic.Bool   // KVM_RUN may be running
 	wake    int           // eventfd on which an idle vCPU sleeps
@@ -85,7 +87,11 @@ func (c *vcpu) step() (done bool, err error) {
 	}
 	c.inCall.Store(false)
 	c.entered.Store(true)
-	exit, err := c.cpu.Run()
+	run := c.cpu.Run
+	if c.stays {
+		run = c.cpu.RunLong
+	}
+	exit, err := run()
 	c.entered.Store(false)
 	if err != nil {
 		return false, err
@@ -107,6 +113,7 @@ func (c *vcpu) inject() error {
 
 // handle acts on one exit.
 func (c *vcpu) handle(exit kvm.Exit) (done bool, err error) {
+	c.stays = exit.Reason != kvm.ExitIO
 	switch exit.Reason {
 	case kvm.ExitIO:
 		c.inCall.Store(true)
@@ -139,6 +146,7 @@ func (c *vcpu) hypercall() (done bool, err error) {
 	case abi.KindIdle:
 		c.exits[reasonIdle].Add(1)
 		c.idle()
+		c.stays = true
 		return c.vm.stopping.Load(), nil
 	case abi.KindDie:
 		return false, c.died()
@@ -162,7 +170,10 @@ type Idler interface {
 	// Idle does what can be done without waiting, before the thread sleeps, and again whenever it has woken. fds is empty at
 	// first, then what Idle answered last, with the events that came. It answers what is to wake the thread.
 	Idle(fds []unix.PollFd) []unix.PollFd
-	// Tick is called once in a time slice while a vCPU is busy.
+	// Restless says that Tick has something to do. It is called in the midst of a system call, as Go's scheduler sees it
+	// (watch): it and all that it calls must be nosplit, and take no lock, allocate nothing and store no pointer.
+	Restless() bool
+	// Tick is called once in a time slice while a vCPU is busy, if Restless says so.
 	Tick()
 }
 

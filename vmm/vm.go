@@ -63,6 +63,8 @@ type VM struct {
 	busy     atomic.Int64
 	resumed  int         // eventfd that wakes the monitor
 	dozing   atomic.Bool // the monitor waits for it
+	idle     int         // the monitor's: for how many looks in a row no vCPU was busy
+	watcher  watcher     // the monitor's
 	lookAt   int         // the monitor's: whose turn it is to be woken, from 1
 	trimmed  time.Time   // the monitor's: when trim last did something
 	start    time.Time

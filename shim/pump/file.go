@@ -20,6 +20,8 @@ type File struct {
 }
 
 // Pending says that Flush has work.
+//
+//go:nosplit
 func (f *File) Pending() bool {
 	q := f.End.Pipe
 	return atomic.LoadUint64(&q.Head) != atomic.LoadUint64(&q.Tail)

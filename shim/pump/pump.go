@@ -55,10 +55,10 @@ type Pump struct {
 
 	// What follows is guarded by the owner's lock.
 	busy     bool
-	inline   bool
-	attended bool // a vCPU has done it since the last tick
-	asleep   bool // the goroutine has nothing to do, and the doorbell is on
-	ended    bool // the VM has ended
+	inline   atomic.Bool // Restless reads it without the lock
+	attended bool        // a vCPU has done it since the last tick
+	asleep   bool        // the goroutine has nothing to do, and the doorbell is on
+	ended    bool        // the VM has ended
 }
 
 // New makes the pump of a ring: of output if out. It closes host when it is closed. cpus is how many processors the VM has.
@@ -211,7 +211,8 @@ func (p *Pump) Idle(fired bool) int16 {
 	if p.busy || p.ended {
 		return 0
 	}
-	p.inline, p.attended, p.busy = true, true, true
+	p.inline.Store(true)
+	p.attended, p.busy = true, true
 	if p.asleep {
 		p.asleep = false
 		p.owner.Quiet()
@@ -227,10 +228,10 @@ func (p *Pump) Idle(fired bool) int16 {
 	p.owner.Lock()
 	p.busy = false
 	if done == over || done == locked {
-		p.inline = false // the goroutine will see it too
+		p.inline.Store(false) // the goroutine will see it too
 	}
 	switch {
-	case !p.inline:
+	case !p.inline.Load():
 		p.Ring()
 	case done == waits && p.out:
 		return unix.POLLOUT
@@ -242,13 +243,21 @@ func (p *Pump) Idle(fired bool) int16 {
 
 // Tick is called once in a time slice, with the owner locked: no vCPU may have come to idle.
 func (p *Pump) Tick() {
-	if p.inline && !p.attended && !p.busy && p.pressing() {
+	if p.Restless() && !p.attended && !p.busy {
 		p.handBack()
 	}
 	p.attended = false
 }
 
+// Restless says that Tick has something to do, or will have at the next slice's end. It takes no lock, and obeys the rules of
+// vmm.Idler.
+//
+//go:nosplit
+func (p *Pump) Restless() bool { return p.inline.Load() && p.pressing() }
+
 // pressing says that the guest or the host's reader may wait for the pump.
+//
+//go:nosplit
 func (p *Pump) pressing() bool {
 	q := p.end.Pipe
 	if p.out {
@@ -259,7 +268,8 @@ func (p *Pump) pressing() bool {
 
 // handBack leaves the work to the goroutine.
 func (p *Pump) handBack() {
-	p.inline, p.asleep = false, false
+	p.inline.Store(false)
+	p.asleep = false
 	p.Ring()
 }
 

@@ -234,6 +234,9 @@ func TestTick(t *testing.T) {
 	r := newRig(t, true)
 	r.rested(t)
 	r.idle(false)
+	if r.pump.Restless() {
+		t.Error("there is something to do with an empty ring")
+	}
 	if _, w, _, _ := r.end.Write([]byte("hello"), pipes.Stream); w.Flags&pipes.WakeNote != 0 {
 		t.Error("the doorbell is on while vCPUs do the work")
 	}
@@ -243,6 +246,9 @@ func TestTick(t *testing.T) {
 	}
 	for range 2 {
 		r.Lock()
+		if !r.pump.Restless() {
+			t.Error("there is nothing to do with a ring in which bytes are left")
+		}
 		r.pump.Tick()
 		r.Unlock()
 	}
@@ -250,6 +256,9 @@ func TestTick(t *testing.T) {
 	r.peer.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if n, err := r.peer.Read(buf); string(buf[:n]) != "hello" {
 		t.Errorf("the host read %q, %v", buf[:n], err)
+	}
+	if r.pump.Restless() {
+		t.Error("there is something to do with a ring that is the goroutine's")
 	}
 }
 
@@ -267,7 +276,7 @@ func TestIdleBeforeRun(t *testing.T) {
 	defer p.Close()
 	o.Lock()
 	defer o.Unlock()
-	if p.Idle(false) != 0 || p.inline {
+	if p.Idle(false) != 0 || p.inline.Load() {
 		t.Error("a vCPU takes over from a goroutine that has not begun")
 	}
 }

@@ -105,10 +105,10 @@ func (p *Pump) sleep(events int16) (got int16) {
 		p.owner.Unlock()
 		got = p.poll(events, watch)
 		p.owner.Lock()
-		if got&unix.POLLERR != 0 && p.inline && !p.busy {
-			p.inline = false // the host's reader is gone, and the guest is to know
+		if got&unix.POLLERR != 0 && p.inline.Load() && !p.busy {
+			p.inline.Store(false) // the host's reader is gone, and the guest is to know
 		}
-		if !p.inline && !p.busy {
+		if !p.inline.Load() && !p.busy {
 			p.busy = true
 			return got
 		}

@@ -1,0 +1,123 @@
+//go:build !race
+
+package vmm
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"culvert/guest"
+
+	"golang.org/x/sys/unix"
+)
+
+// restless is an Idler that has something to do or not.
+type restless bool
+
+func (restless) Idle(fds []unix.PollFd) []unix.PollFd { return fds }
+func (restless) Tick()                                {}
+
+//go:nosplit
+func (r restless) Restless() bool { return bool(r) }
+
+// unkicked is a vCPU that hears of no kick.
+type unkicked struct{ runner }
+
+func (unkicked) SetImmediateExit(bool) {}
+
+// testVM is a VM of two vCPUs that does not run: one is in the guest and goes over to another thread before each look, the other
+// idles.
+func testVM(t *testing.T) *VM {
+	vm := &VM{page: &guest.VM{}}
+	for i := range 2 {
+		vm.cpus = append(vm.cpus, &vcpu{vm: vm, id: i, cpu: unkicked{}, page: &guest.PerCPU{}})
+	}
+	vm.cpus[0].entered.Store(true)
+	vm.busy.Store(1)
+	var err error
+	if vm.resumed, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(vm.resumed) })
+	return vm
+}
+
+// switched has the busy vCPU go over to another thread.
+func (vm *VM) switched() { atomic.AddUint64(&vm.cpus[0].page.Stats.Switches, 1) }
+
+func TestQuiet(t *testing.T) {
+	for name, x := range map[string]struct {
+		quiet bool
+		make  func(vm *VM)
+	}{
+		"nobody waits":                      {true, func(*VM) {}},
+		"a thread waits, they take turns":   {true, func(vm *VM) { vm.page.Ready[1] = 2; vm.switched() }},
+		"a thread waits for a hog":          {false, func(vm *VM) { vm.page.Ready[1] = 2 }},
+		"a thread waits, in a hypercall":    {true, func(vm *VM) { vm.page.Ready[1] = 2; vm.cpus[0].entered.Store(false) }},
+		"a thread waits, and a vCPU idles":  {false, func(vm *VM) { vm.page.Ready[1] = 2; vm.page.Idle = 2; vm.switched() }},
+		"the handler has nothing to do":     {true, func(vm *VM) { vm.idler = restless(false) }},
+		"the handler has something to do":   {false, func(vm *VM) { vm.idler = restless(true) }},
+		"every vCPU idles":                  {true, func(vm *VM) { vm.busy.Store(0); vm.idler = restless(true) }},
+		"every vCPU has idled for a while":  {false, func(vm *VM) { vm.busy.Store(0); vm.idle = idleSlices - 1 }},
+		"every vCPU had idled for a while":  {true, func(vm *VM) { vm.idle = idleSlices - 1 }},
+		"nobody waits, and one has its way": {true, func(vm *VM) { vm.cpus[0].lastSwitches = 0 }},
+	} {
+		vm := testVM(t)
+		vm.switched()
+		if !vm.quiet() {
+			t.Fatal("there is something to do for a VM in which nobody waits")
+		}
+		x.make(vm)
+		if got := vm.quiet(); got != x.quiet {
+			t.Errorf("%s: quiet is %v", name, got)
+		}
+	}
+}
+
+// A hog is found at the second look after it began, also if somebody waits for it only then.
+func TestQuietFindsHog(t *testing.T) {
+	vm := testVM(t)
+	vm.switched()
+	vm.quiet()
+	vm.switched() // to the hog
+	vm.page.Ready[0] = 1
+	if !vm.quiet() {
+		t.Error("a thread that took turns is a hog")
+	}
+	vm.page.Ready[0] = 0
+	if !vm.quiet() {
+		t.Error("something is to be done about a hog that nobody waits for")
+	}
+	vm.page.Ready[0] = 1
+	if vm.quiet() {
+		t.Error("the hog is not found")
+	}
+	vm.tick()
+	if vm.cpus[0].kick.Load() != 1 {
+		t.Error("the hog is not kicked")
+	}
+}
+
+// watch takes the time of its slices, and less if there is something to do.
+func TestWatch(t *testing.T) {
+	vm := testVM(t)
+	took := func(slices int) (bool, time.Duration) {
+		start := time.Now()
+		woken := vm.watch(slices)
+		return woken, time.Since(start)
+	}
+	const slices = 5
+	if woken, d := took(slices); woken || d < slices*slice {
+		t.Errorf("%d slices took %v, woken: %v", slices, d, woken)
+	}
+	vm.wakeMonitor()
+	if woken, d := took(1000); !woken || d > 1000*slice {
+		t.Errorf("nobody woke it: %v", d)
+	}
+	vm.hush()
+	vm.page.Ready[0] = 1
+	if woken, d := took(1000); woken || d > 1000*slice {
+		t.Errorf("it stays although there is a hog: woken %v, %v", woken, d)
+	}
+}
