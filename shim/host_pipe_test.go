@@ -66,8 +66,14 @@ func hostPair(t testing.TB) (r, w *os.File) {
 func TestHostPipeOutput(t *testing.T) {
 	r, w := hostPair(t)
 	vm := newFileVM(t, nil, w)
-	want := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB
-	p := vm.start(vm.t, unix.SYS_WRITE, 1, vm.put(want), uint64(len(want)))
+	const pieces = 3
+	piece := bytes.Repeat([]byte("0123456789abcdef"), pump.RingSize/16)
+	var iov []byte
+	for at := vm.put(piece); len(iov) < 16*pieces; {
+		iov = le.AppendUint64(le.AppendUint64(iov, at), uint64(len(piece)))
+	}
+	want := bytes.Repeat(piece, pieces)
+	p := vm.start(vm.t, unix.SYS_WRITEV, 1, vm.put(iov), pieces)
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(r, got); err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("the host got other bytes, %v", err)
@@ -289,7 +295,7 @@ func TestHostPipeSplice(t *testing.T) {
 
 // At the end the output is written; but who does not read holds up nobody who ended the VM.
 func TestHostPipeEnd(t *testing.T) {
-	const n = 400000 // more than the pipe holds, which grows; less than pipe and ring
+	const n = pump.RingSize * 3 / 2 // more than the pipe holds, which grows; less than pipe and ring
 	for _, c := range []struct {
 		name   string
 		end    func(k *Kernel)
@@ -394,7 +400,7 @@ func TestHostPipeDoorbell(t *testing.T) {
 	if n, err := r.Read(make([]byte, 10)); n != 1 || err != nil {
 		t.Errorf("the host read %d bytes, %v", n, err)
 	}
-	vm.write(1, strings.Repeat("y", 400000)) // more than the host's pipe takes, which grows
+	vm.write(1, strings.Repeat("y", pump.RingSize*3/2)) // more than the host's pipe takes, which grows
 	vm.await("the ring is not waiting for the host", func() bool { return !bell() && e.end.Pipe.Readable() })
 	time.Sleep(5 * time.Millisecond)
 	if bell() {

@@ -50,7 +50,7 @@ func (k *Kernel) newOutput(f *OpenFile, h *hostFile, fd int, before []*OpenFile)
 	if fd == unix.Stdin || f.flags&(unix.O_SYNC|unix.O_DSYNC|unix.O_DIRECT) != 0 || !f.write {
 		return nil
 	}
-	p, err := k.ringPipe(pump.RingSize / abi.PageSize)
+	p, err := k.ringPipe(pump.FileRing / abi.PageSize)
 	if err != nil {
 		return err
 	}

@@ -101,7 +101,7 @@ func TestKVMStdioAsLinux(t *testing.T) {
 // output left.
 func TestKVMStuckConsumer(t *testing.T) {
 	needKVM(t)
-	for _, prog := range []string{"yes", "head -c 400000 /dev/zero"} {
+	for _, prog := range []string{"yes", "head -c 1500000 /dev/zero"} {
 		start := time.Now()
 		got := bash(t, "mkfifo $D/f; sleep 100 < $D/f & $R "+prog+" > $D/f 2>/dev/null; echo $?; kill $!",
 			"D="+t.TempDir(), "R="+runPrefix(t, "--timeout", "3s"))

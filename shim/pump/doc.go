@@ -12,7 +12,8 @@
 // on the writer's own thread, but for a ring at a time. While it sleeps it watches the host's descriptor.
 //
 // Where no vCPU comes to idle, the pump's own goroutine (Run) does the work: it begins with it, Tick gives it back to it
-// when the ring was left alone for a time slice, and it alone ends the pump.
+// when the ring was left alone for a whole time slice (four where it would have to share a processor with the guest, and so
+// only interrupt it), and it alone ends the pump.
 //
 //	inline   vCPUs do it; the goroutine sleeps, with its eye on the bell and the end of the host's reader
 //	busy     somebody moves bytes, without the owner's lock: nobody else may

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// FileRing is the size in bytes of the ring of a File: what one call of the host writes.
+const FileRing = 256 << 10
+
 // File is a regular file of the host with a ring for what the guest writes to it. It has no goroutine and no doorbell: its
 // owner empties the ring before it does anything else for the guest, and when a vCPU has nothing to run, so that the guest
 // finds in the file what it wrote. A lock of the owner's guards it.
@@ -35,7 +38,7 @@ func (f *File) Flush(appending bool) error {
 		flags = unix.RWF_APPEND
 	}
 	for tries := 0; f.Pending() && tries < 2; tries++ { // more is what another vCPU writes meanwhile
-		a, b, st, err := f.End.BeginRead(RingSize)
+		a, b, st, err := f.End.BeginRead(FileRing)
 		switch {
 		case err != nil:
 			return err

@@ -6,7 +6,8 @@ import "golang.org/x/sys/unix"
 type Host interface {
 	// FD is what to poll.
 	FD() int
-	// Move writes some of a and then of b, or reads into them, and never waits: EAGAIN then. Reading, 0 is the end.
+	// Move writes some of a and then of b, or reads into them, and never waits: EAGAIN then. Reading, 0 is the end. One call at
+	// a time.
 	Move(a, b []byte) (int, error)
 	// Grow is called when the host's own buffer was found too small for what goes through.
 	Grow()
@@ -17,21 +18,22 @@ type Host interface {
 type Pipe struct {
 	fd  int
 	out bool
+	vec vector // Move's
 }
 
 // NewPipe takes over a descriptor: the write end if out.
-func NewPipe(fd int, out bool) *Pipe { return &Pipe{fd, out} }
+func NewPipe(fd int, out bool) *Pipe { return &Pipe{fd: fd, out: out} }
 
 // FD is the descriptor.
 func (p *Pipe) FD() int { return p.fd }
 
 // Move is one readv or writev on the ring's own memory.
 func (p *Pipe) Move(a, b []byte) (int, error) {
-	move := unix.Readv
+	nr := uintptr(unix.SYS_READV)
 	if p.out {
-		move = unix.Writev
+		nr = unix.SYS_WRITEV
 	}
-	return ignoringEINTR(func() (int, error) { return move(p.fd, pieces(a, b)) })
+	return ignoringEINTR(func() (int, error) { return p.vec.call(nr, p.fd, a, b) })
 }
 
 // Grow asks for a pipe that holds a ring. The kernel may refuse: the user has too much memory in pipes.

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RingSize is the size in bytes of the ring of a standard file: enough that guest and host take turns seldom.
-const RingSize = 256 << 10
+// RingSize is the size in bytes of the ring of a standard file that is a pipe or a socket: as much as a pipe of Linux holds at
+// most, so that guest and host take turns seldom.
+const RingSize = 1 << 20
 
 const (
 	// spin is how long the goroutine looks for work before it sleeps, where the host has more processors than the VM: about
@@ -21,6 +22,9 @@ const (
 	spin = 50 * time.Microsecond
 	// nap is a pause between looks at a lock.
 	nap = time.Millisecond
+	// patience is for how many time slices a ring may be left alone before the goroutine takes it. With a processor to spare it
+	// works while the guest does; without one it would only take turns with the guest before the ring is full or empty.
+	patience, sparePatience = 4, 1
 	// bulk is how much has to wait for a host's buffer to be called too small: as much as a pipe holds by default.
 	bulk = 64 << 10
 )
@@ -54,11 +58,11 @@ type Pump struct {
 	grown bool
 
 	// What follows is guarded by the owner's lock.
-	busy     bool
-	inline   atomic.Bool // Restless reads it without the lock
-	attended bool        // a vCPU has done it since the last tick
-	asleep   bool        // the goroutine has nothing to do, and the doorbell is on
-	ended    bool        // the VM has ended
+	busy   bool
+	inline atomic.Bool // Restless reads it without the lock
+	alone  int         // ticks since a vCPU has done it
+	asleep bool        // the goroutine has nothing to do, and the doorbell is on
+	ended  bool        // the VM has ended
 }
 
 // New makes the pump of a ring: of output if out. It closes host when it is closed. cpus is how many processors the VM has.
@@ -212,7 +216,7 @@ func (p *Pump) Idle(fired bool) int16 {
 		return 0
 	}
 	p.inline.Store(true)
-	p.attended, p.busy = true, true
+	p.alone, p.busy = 0, true
 	if p.asleep {
 		p.asleep = false
 		p.owner.Quiet()
@@ -243,10 +247,13 @@ func (p *Pump) Idle(fired bool) int16 {
 
 // Tick is called once in a time slice, with the owner locked: no vCPU may have come to idle.
 func (p *Pump) Tick() {
-	if p.Restless() && !p.attended && !p.busy {
+	limit := patience
+	if p.spare {
+		limit = sparePatience
+	}
+	if p.alone++; p.alone > limit && p.Restless() && !p.busy {
 		p.handBack()
 	}
-	p.attended = false
 }
 
 // Restless says that Tick has something to do, or will have at the next slice's end. It takes no lock, and obeys the rules of
