@@ -17,6 +17,8 @@
 //
 //	inline   vCPUs do it; the goroutine sleeps, with its eye on the bell and the end of the host's reader
 //	busy     somebody moves bytes, without the owner's lock: nobody else may
+//	missed   meanwhile a vCPU came to idle. It sleeps without watching the host, since the one that is busy will: that
+//	         goes on for it, until the host has no more
 //
 // # The doorbell
 //

@@ -59,6 +59,7 @@ type Pump struct {
 
 	// What follows is guarded by the owner's lock.
 	busy   bool
+	missed bool        // meanwhile another vCPU had nothing to run, and sleeps
 	inline atomic.Bool // Restless reads it without the lock
 	alone  int         // ticks since a vCPU has done it
 	asleep bool        // the goroutine has nothing to do, and the doorbell is on
@@ -213,6 +214,7 @@ func (p *Pump) obey(w pipes.Wake) {
 // the host's descriptor that are to wake the vCPU from its sleep; 0 is none. fired says that they did.
 func (p *Pump) Idle(fired bool) int16 {
 	if p.busy || p.ended {
+		p.missed = true
 		return 0
 	}
 	p.inline.Store(true)
@@ -221,15 +223,14 @@ func (p *Pump) Idle(fired bool) int16 {
 		p.asleep = false
 		p.owner.Quiet()
 	}
-	yield := fired && p.large && !p.spare
-	p.owner.Unlock()
-	if yield {
+	if fired && p.large && !p.spare {
 		// The host's process that was waited for has the processor, which this thread took from it. It goes on until it has
 		// filled or emptied the pipe, and there is more to do then.
+		p.owner.Unlock()
 		unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		p.owner.Lock()
 	}
-	done := p.step()
-	p.owner.Lock()
+	done := p.attend()
 	p.busy = false
 	if done == over || done == locked {
 		p.inline.Store(false) // the goroutine will see it too
@@ -243,6 +244,18 @@ func (p *Pump) Idle(fired bool) int16 {
 		return unix.POLLIN
 	}
 	return 0
+}
+
+// attend is step, with the owner locked but meanwhile. A vCPU that a step woke may have used up what it got, and come to idle,
+// before the step was over: that sleeps now and watches nothing, so its turn is taken too.
+func (p *Pump) attend() (done progress) {
+	for p.missed = true; p.missed; {
+		p.missed = false
+		p.owner.Unlock()
+		done = p.step()
+		p.owner.Lock()
+	}
+	return done
 }
 
 // Tick is called once in a time slice, with the owner locked: no vCPU may have come to idle.

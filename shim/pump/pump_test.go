@@ -300,3 +300,46 @@ func TestReaderGone(t *testing.T) {
 		t.Fatal("Run goes on without a reader")
 	}
 }
+
+// hostFunc is a Host that is a function.
+type hostFunc func() (int, error)
+
+func (f hostFunc) FD() int                       { return -1 }
+func (f hostFunc) Move(_, _ []byte) (int, error) { return f() }
+func (f hostFunc) Grow()                         {}
+func (f hostFunc) Close() error                  { return nil }
+
+// Two vCPUs idle: the one that does the work goes on for the other, which came in the midst of it and sleeps, until the host
+// has no more. Else nobody would watch the host.
+func TestIdleMeanwhile(t *testing.T) {
+	q := new(pipes.Pipe)
+	pipes.Init(q, 0, RingSize)
+	q.OpenReader()
+	q.OpenWriter()
+	o := &owner{q: q}
+	var p *Pump // which host calls
+	moves := 0
+	host := hostFunc(func() (int, error) {
+		if moves++; moves > 1 {
+			return -1, unix.EAGAIN
+		}
+		o.Lock()
+		defer o.Unlock()
+		if p.Idle(false) != 0 {
+			t.Error("two vCPUs do the work")
+		}
+		return 1, nil
+	})
+	var err error
+	p, err = New(o, pipes.End{Pipe: q, Ring: make([]byte, RingSize), Pause: runtime.Gosched}, host, false, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	o.Lock()
+	defer o.Unlock()
+	p.busy = false // Run has come to rest
+	if got := p.Idle(false); got != unix.POLLIN || moves != 2 {
+		t.Errorf("the vCPU watches for %#x after %d moves, want POLLIN after 2", got, moves)
+	}
+}
