@@ -179,13 +179,21 @@ func sysRtSigsuspend(t *Thread, a Args) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return t.Block(func(w *Waiter) (uint64, error) {
-		t.replaceMask(s)
-		for {
-			if err := w.Sleep(time.Time{}); err != nil {
-				return 0, noHandler(err)
-			}
+	t.replaceMask(s)
+	return t.awaitHandler()
+}
+
+// awaitHandler waits for a signal, and restarts the call unless a handler ran (sigsuspend, pause).
+func (t *Thread) awaitHandler() (uint64, error) {
+	if t.signalPending() {
+		return 0, ERESTARTNOHAND
+	}
+	var nothing Queue // but the thread's own interruption
+	return t.Await(&nothing, false, func() (uint64, error) {
+		if t.signalPending() {
+			return 0, ERESTARTNOHAND
 		}
+		return 0, errWait
 	})
 }
 
@@ -197,23 +205,7 @@ func (t *Thread) replaceMask(s sig.Set) {
 	t.setMask(s)
 }
 
-// noHandler turns an interrupted sleep into one that only a handler ends.
-func noHandler(err error) error {
-	if err == ERESTARTSYS {
-		return ERESTARTNOHAND
-	}
-	return err
-}
-
-func sysPause(t *Thread, _ Args) (uint64, error) {
-	return t.Block(func(w *Waiter) (uint64, error) {
-		for {
-			if err := w.Sleep(time.Time{}); err != nil {
-				return 0, noHandler(err)
-			}
-		}
-	})
-}
+func sysPause(t *Thread, _ Args) (uint64, error) { return t.awaitHandler() }
 
 func sysSigaltstack(t *Thread, a Args) (uint64, error) {
 	newAt, oldAt := a[0], a[1]

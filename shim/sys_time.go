@@ -258,6 +258,14 @@ func (t *Thread) cpuSleep(flags int32, requestAt uint64) (uint64, error) {
 	})
 }
 
+// noHandler turns an interrupted sleep into one that only a handler ends.
+func noHandler(err error) error {
+	if err == ERESTARTSYS {
+		return ERESTARTNOHAND
+	}
+	return err
+}
+
 func sysGettimeofday(t *Thread, a Args) (uint64, error) {
 	if a[0] != 0 {
 		now := hostClock(unix.CLOCK_REALTIME)
