@@ -8,7 +8,7 @@ import (
 )
 
 // What programs say about their signals: rt_sigaction(2), rt_sigprocmask(2), and two calls that only leave a word for the
-// thread's end. Signals are sent and delivered by the shim alone; see package signals for what it and ring 0 owe each other.
+// thread's end. Signals are sent and delivered by the shim alone, and rt_sigreturn(2) is beside this (frame.go); see package signals for what it and ring 0 owe each other.
 
 const (
 	sigsetSize = 8 // sizeof(sigset_t) of the kernel
@@ -48,7 +48,6 @@ func sysRtSigprocmask(p *PerCPU, t *Thread) bool {
 		} else {
 			return false
 		}
-		next &^= signals.Unblockable
 	}
 	if old != 0 {
 		p.TimeSpec[0] = mask
@@ -57,12 +56,7 @@ func sysRtSigprocmask(p *PerCPU, t *Thread) bool {
 		}
 	}
 	t.RAX = 0
-	if next != mask {
-		store(&t.Mask, next)
-		if t.Signals.Concerns(mask ^ next) {
-			p.Due = dueSignals
-		}
-	}
+	setMask(p, t, next)
 	return true
 }
 

@@ -125,6 +125,9 @@ func FastCalls() map[int]uintptr {
 
 		abi.SYS_RT_SIGACTION:    codePC(sysRtSigaction),
 		abi.SYS_RT_SIGPROCMASK:  codePC(sysRtSigprocmask),
+		abi.SYS_RT_SIGRETURN:    codePC(sysRtSigreturn),
+		abi.SYS_RT_SIGSUSPEND:   codePC(sysRtSigsuspend),
+		abi.SYS_PAUSE:           codePC(sysPause),
 		abi.SYS_SET_ROBUST_LIST: codePC(sysSetRobustList),
 		abi.SYS_SET_TID_ADDRESS: codePC(sysSetTIDAddress),
 		abi.SYS_RSEQ:            codePC(sysAbsent),

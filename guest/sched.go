@@ -154,7 +154,7 @@ func resumeRecord(p *PerCPU, t *Thread) bool {
 			return true
 		}
 		// First what the thread was woken for: data that came before a signal is taken before it.
-		if kind != abi.WaitShim {
+		if kind > abi.WaitSignal {
 			done := false
 			if kind == abi.WaitRead || kind == abi.WaitWrite {
 				done = pipeAgain(p, t)
@@ -175,7 +175,7 @@ func resumeRecord(p *PerCPU, t *Thread) bool {
 		}
 		if load(&t.Attn) != 0 {
 			// A signal, a stop or the end: the shim settles the record, or leaves it for a retry.
-			if kind != abi.WaitShim {
+			if kind > abi.WaitSignal {
 				leaveWaits(p, t)
 			}
 			if !attend(p, t, abi.NoteAttention) {

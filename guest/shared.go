@@ -35,8 +35,10 @@ type VM struct {
 	// Timer is the earliest deadline that the host's timer is set to, in ns of CLOCK_MONOTONIC; Forever if none. Host
 	// writes.
 	Timer uint64
-	CPUs  uint64    // a bit per vCPU; constant
-	_     [2]uint64 // to a cache line
+	CPUs  uint64 // a bit per vCPU; constant
+
+	XSaveSize uint64 // bytes of a thread's FPU area; constant once a vCPU runs
+	_         uint64 // to a cache line
 	// Walks has a word per vCPU, in a cache line of its own: odd while the vCPU is among what epoll links, see there.
 	Walks [abi.MaxVCPUs][8]uint64
 	// Spaces are the blocks that the host uses first: a switch touches its Space after the TLB was emptied, and this page anyway.
@@ -174,6 +176,10 @@ type PerCPU struct {
 	Event [2]uint64 // a struct epoll_event on its way to user memory
 	// PollFDs is an array of struct pollfd from user memory.
 	PollFDs [PollFiles]uint64
+	// A signal frame on its way to the thread's slot.
+	Frame   signals.Context
+	FPHead  signals.FPHead
+	FPMagic uint32
 	// Probe is an index that the self-test uses to provoke a bounds panic.
 	Probe uint64
 }
@@ -280,6 +286,11 @@ type ThreadHead struct {
 	// RobustList is the list of its robust futexes, and ClearTID where 0 is stored when the thread ends: the program's words,
 	// which the shim reads.
 	RobustList, ClearTID uint64
+
+	// AltStack is sigaltstack(2)'s, and Restart is 1 while restart_syscall(2) has something to go on with: where a frame differs,
+	// or that has to be forgotten, rt_sigreturn is the shim's. Host writes.
+	AltStack signals.Stack
+	Restart  uint64
 }
 
 // Vec is the buffer of a blocked read or write that has several parts: the user's iovecs, copied and checked.
@@ -303,7 +314,7 @@ type Wait struct {
 	// in Expired when it has passed.
 	Deadline, Expired uint64
 	// Left is where a WaitPoll or WaitSelect stores what is left of its time, a struct timespec of the user (or a timeval, see
-	// selectMicros); 0 is nowhere.
+	// selectMicros); 0 is nowhere. Of a WaitFutex it is futex.Shared or 0.
 	Left uint64
 	_    uint64
 	// Poll is what WaitPoll waits for, an entry of the user's array each: index of the open file, or NoFile, in the low

@@ -169,7 +169,7 @@ func (p *Process) copyActions(a *cloneArgs) (*sigActions, error) {
 func (t *Thread) copyTo(c *Thread, a *cloneArgs) error {
 	s := t.slot
 	regs := regsOf(s)
-	setRegs(c.slot, &regs)
+	c.slot.SetRegs(&regs)
 	c.slot.RAX = 0
 	c.slot.FSBase, c.slot.GSBase = s.FSBase, s.GSBase
 	c.slot.Iret = 0
@@ -190,9 +190,9 @@ func (t *Thread) copyTo(c *Thread, a *cloneArgs) error {
 		atomicStore(&c.slot.ClearTID, a.childTID)
 	}
 	if a.flags&unix.CLONE_VM == 0 || a.flags&unix.CLONE_VFORK != 0 {
-		c.altstack = t.altstack
+		c.storeAltstack(t.altstack)
 	} else {
-		c.altstack = sig.Stack{Flags: sig.SS_DISABLE}
+		c.storeAltstack(sig.Stack{Flags: sig.SS_DISABLE})
 	}
 	c.publishIDs()
 	if err := t.shareMemory(c, a); err != nil {

@@ -272,7 +272,7 @@ func (t *Thread) interrupt() {
 	case t.exited || t.vcpu >= 0:
 		// Gone, or being served: it looks by itself before it returns to ring 3.
 		return
-	case t.waiter != nil:
+	case t.waiter != nil || t.takeSuspended():
 		t.waiter.signal()
 		if t.onInterrupt != nil {
 			t.onInterrupt()

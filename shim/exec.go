@@ -223,13 +223,14 @@ func (t *Thread) enterProgram(r *execRequest, space *addressSpace, start *loader
 	t.setComm(path.Base(r.name))
 	t.files.closeOnExec(t)
 	p.actions.reset()
-	t.altstack.SP, t.altstack.Size = 0, 0
-	t.restartFn, t.call.restart = nil, 0
+	t.storeAltstack(sig.Stack{Flags: t.altstack.Flags})
+	t.goOnBy(nil)
+	t.call.restart = 0
 	p.timers.exec()
 
 	s := t.slot
 	regs := sig.Regs{RIP: start.Entry, RSP: start.SP, RFLAGS: abi.FlagsForced}
-	setRegs(s, &regs)
+	s.SetRegs(&regs)
 	s.OrigRAX = ^uint64(0)
 	s.FSBase, s.GSBase = 0, 0
 	t.k.xstate.Init(s.XSave[:])

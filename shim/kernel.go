@@ -140,6 +140,7 @@ func New(cfg Config) (*Kernel, error) {
 	}
 	atomic.StoreUint64(&k.vm.CPUs, k.allCPUs())
 	atomic.StoreUint64(&k.vm.Timer, guest.Forever)
+	atomic.StoreUint64(&k.vm.XSaveSize, uint64(k.xstate.Size))
 	table := Table()
 	for i := range table {
 		k.calls[table[i].Nr] = &table[i]

@@ -172,9 +172,9 @@ func (t *Thread) endPoll(w *guest.Wait) (uint64, error) {
 		return 0, left.finish(t, ERESTARTNOHAND)
 	}
 	addr, count := w.Addr, uint64(len(set.items))
-	t.restartFn = func(t *Thread, _ Args) (uint64, error) {
+	t.goOnBy(func(t *Thread, _ Args) (uint64, error) {
 		return t.poll(addr, count, deadline, false, func(n int, err error) (uint64, error) { return uint64(n), err })
-	}
+	})
 	return 0, ERESTART_RESTARTBLOCK
 }
 
@@ -188,6 +188,6 @@ func (t *Thread) endFutex(w *guest.Wait) (uint64, error) {
 	}
 	f := futexCall{addr: w.Addr, private: true, val: uint32(w.Len), bits: uint32(w.Aux),
 		deadline: time.Now().Add(untilMonotonic(w.Deadline))}
-	t.restartFn = func(t *Thread, _ Args) (uint64, error) { return t.futexWait(f) }
+	t.goOnBy(func(t *Thread, _ Args) (uint64, error) { return t.futexWait(f) })
 	return 0, ERESTART_RESTARTBLOCK
 }

@@ -1,7 +1,10 @@
 package shim
 
 import (
+	"sync/atomic"
+
 	"culvert/guest"
+	"culvert/guest/signals"
 	"culvert/shim/abi"
 	"culvert/shim/sig"
 
@@ -71,7 +74,7 @@ func (t *Thread) pushFrame(act *sigAction, i *sig.Info, saved sig.Set) error {
 		return err
 	}
 	if t.altstack.Flags&sig.SS_AUTODISARM != 0 {
-		t.altstack = sig.Stack{Flags: sig.SS_DISABLE}
+		t.storeAltstack(sig.Stack{Flags: sig.SS_DISABLE})
 	}
 	s.RDI, s.RSI, s.RDX = uint64(i.Signo), frameAt+sig.InfoOffset, frameAt+sig.ContextOffset
 	s.RAX, s.RSP, s.RIP = 0, frameAt, act.handler
@@ -84,7 +87,7 @@ func (t *Thread) pushFrame(act *sigAction, i *sig.Info, saved sig.Set) error {
 // stack pointer. Whatever the frame says, the thread can do no more than it could: RFLAGS is masked here and in ring
 // 0, which also checks RIP, and the FPU state is one that the processor accepts.
 func sysRtSigreturn(t *Thread, _ Args) (uint64, error) {
-	t.restartFn = nil
+	t.goOnBy(nil)
 	frameAt := t.slot.RSP - 8
 	if err := t.popFrame(frameAt); err != nil {
 		// signal_fault
@@ -115,8 +118,7 @@ func (t *Thread) popFrame(frameAt uint64) error {
 		}
 	}
 	t.setMask(f.Mask)
-	f.Regs.RFLAGS = f.Regs.RFLAGS&abi.FlagsUser | abi.FlagsForced
-	setRegs(s, &f.Regs)
+	s.SetRegs(&f.Regs)
 	t.flags |= abi.FlagFPU
 	t.returnByIret()
 	// Errors of the stack are ignored, as in Linux: the frame is gone already.
@@ -141,8 +143,24 @@ func (t *Thread) setAltstack(n sig.Stack, sp uint64) error {
 	} else if n.Size < t.k.minSigStack() {
 		return unix.ENOMEM
 	}
-	t.altstack = n
+	t.storeAltstack(n)
 	return nil
+}
+
+// storeAltstack sets the alternate stack, of which ring 0 has a copy to compare frames with.
+func (t *Thread) storeAltstack(n sig.Stack) {
+	t.altstack = n
+	t.slot.AltStack = signals.Stack{SP: n.SP, Flags: n.Flags, Size: n.Size}
+}
+
+// goOnBy sets what restart_syscall(2) goes on with, nil for nothing. Ring 0 is told, since a return from a handler forgets it.
+func (t *Thread) goOnBy(fn Handler) {
+	t.restartFn = fn
+	set := uint64(0)
+	if fn != nil {
+		set = 1
+	}
+	atomic.StoreUint64(&t.slot.Restart, set)
 }
 
 // minSigStack is the smallest alternate stack: MINSIGSTKSZ, or what a frame with this machine's FPU state needs
@@ -164,11 +182,4 @@ func regsOf(s *guest.Thread) sig.Regs {
 		RDI: s.RDI, RSI: s.RSI, RBP: s.RBP, RBX: s.RBX, RDX: s.RDX, RAX: s.RAX, RCX: s.RCX, RSP: s.RSP,
 		RIP: s.RIP, RFLAGS: s.RFLAGS,
 	}
-}
-
-// setRegs stores registers in a slot.
-func setRegs(s *guest.Thread, r *sig.Regs) {
-	s.R8, s.R9, s.R10, s.R11, s.R12, s.R13, s.R14, s.R15 = r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15
-	s.RDI, s.RSI, s.RBP, s.RBX, s.RDX, s.RAX, s.RCX, s.RSP = r.RDI, r.RSI, r.RBP, r.RBX, r.RDX, r.RAX, r.RCX, r.RSP
-	s.RIP, s.RFLAGS = r.RIP, r.RFLAGS
 }

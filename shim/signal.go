@@ -239,6 +239,10 @@ func (t *Thread) settleRecord() {
 	case abi.WaitFutex:
 		t.setResult(t.endFutex(&w))
 		return
+	case abi.WaitSignal:
+		t.keepMask(sig.Set(w.Aux))
+		t.setResult(0, ERESTARTNOHAND)
+		return
 	}
 	t.setResult(0, ERESTARTSYS)
 }

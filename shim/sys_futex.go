@@ -138,7 +138,7 @@ func (t *Thread) futexWait(c futexCall) (uint64, error) {
 		case err == errTimeout:
 			return 0, unix.ETIMEDOUT
 		case err == ERESTARTSYS && !c.deadline.IsZero():
-			t.restartFn = func(t *Thread, _ Args) (uint64, error) { return t.futexWait(c) }
+			t.goOnBy(func(t *Thread, _ Args) (uint64, error) { return t.futexWait(c) })
 			return 0, ERESTART_RESTARTBLOCK
 		}
 		return 0, err

@@ -52,9 +52,9 @@ func (t *Thread) poll(addr, count uint64, deadline time.Time, dontWait bool, fin
 			}
 		}
 		if err == ERESTARTNOHAND {
-			t.restartFn = func(t *Thread, _ Args) (uint64, error) {
+			t.goOnBy(func(t *Thread, _ Args) (uint64, error) {
 				return t.poll(addr, count, deadline, false, finish)
-			}
+			})
 			return finish(0, ERESTART_RESTARTBLOCK)
 		}
 		return finish(n, err)

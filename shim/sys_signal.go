@@ -2,9 +2,11 @@ package shim
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"time"
 
 	"culvert/guest/signals"
+	"culvert/shim/abi"
 	"culvert/shim/sig"
 
 	"golang.org/x/sys/unix"
@@ -188,22 +190,42 @@ func (t *Thread) awaitHandler() (uint64, error) {
 	if t.signalPending() {
 		return 0, ERESTARTNOHAND
 	}
-	var nothing Queue // but the thread's own interruption
-	return t.Await(&nothing, false, func() (uint64, error) {
+	t.blockOn = t.handlerCall()
+	return 0, errBlock
+}
+
+// handlerCall is the record of a call that waits for a signal, and for no queue.
+func (t *Thread) handlerCall() *pendingCall {
+	return &pendingCall{queue: new(Queue), try: func() (uint64, error) {
 		if t.signalPending() {
 			return 0, ERESTARTNOHAND
 		}
 		return 0, errWait
-	})
+	}}
+}
+
+// takeSuspended has a sigsuspend or pause that waits in ring 0 wait here, so that its end is part of the sender's call. It
+// reports false if the thread does something else. See package signals for who may take the record.
+func (t *Thread) takeSuspended() bool {
+	w := &t.slot.Wait
+	if !atomic.CompareAndSwapUint64(&w.Kind, abi.WaitSignal, abi.WaitShim) {
+		return false
+	}
+	t.call = callState{nr: t.slot.OrigRAX, active: true}
+	t.keepMask(sig.Set(atomicLoad(&w.Aux)))
+	t.startAwait(t.handlerCall())
+	return true
 }
 
 // replaceMask blocks s instead until the call ends: set_user_sigmask. A handler that runs first sees the old mask
 // restored by its frame.
 func (t *Thread) replaceMask(s sig.Set) {
-	old := t.mask()
-	t.savedMask = &old
+	t.keepMask(t.mask())
 	t.setMask(s)
 }
+
+// keepMask has the mask restored when the call ends.
+func (t *Thread) keepMask(old sig.Set) { t.savedMask = &old }
 
 func sysPause(t *Thread, _ Args) (uint64, error) { return t.awaitHandler() }
 
@@ -234,7 +256,7 @@ func sysSigaltstack(t *Thread, a Args) (uint64, error) {
 
 func sysRestartSyscall(t *Thread, a Args) (uint64, error) {
 	fn := t.restartFn
-	t.restartFn = nil
+	t.goOnBy(nil)
 	if fn == nil {
 		return 0, unix.EINTR
 	}

@@ -189,7 +189,7 @@ func (t *Thread) sleepUntil(deadline time.Time, remainAt uint64) (uint64, error)
 				return 0, err
 			}
 		}
-		t.restartFn = func(t *Thread, _ Args) (uint64, error) { return t.sleepUntil(deadline, remainAt) }
+		t.goOnBy(func(t *Thread, _ Args) (uint64, error) { return t.sleepUntil(deadline, remainAt) })
 		return 0, ERESTART_RESTARTBLOCK
 	})
 }

@@ -35,7 +35,7 @@ type Thread struct {
 	waiter  *Waiter // not nil while the thread waits in the shim
 	// onInterrupt makes the slow host work of Waiter.Unlocked return.
 	onInterrupt func()
-	// restartFn is what restart_syscall(2) goes on with after ERESTART_RESTARTBLOCK; nil is EINTR.
+	// restartFn is what restart_syscall(2) goes on with after ERESTART_RESTARTBLOCK; nil is EINTR. See goOnBy.
 	restartFn Handler
 
 	// Signals.
@@ -130,6 +130,8 @@ func (k *Kernel) newThread(p *Process, tid int) (*Thread, error) {
 	s.TSCIn, s.TSCRun, s.Faults, s.Waits, s.Yields = 0, 0, 0, 0, 0
 	s.Wait = guest.Wait{}
 	s.Mask, s.RobustList, s.ClearTID = 0, 0, 0
+	t.storeAltstack(sig.Stack{})
+	t.goOnBy(nil)
 	setSlotSignals(s, p.actions.gva())
 	atomic.StoreUint64(&s.OnCPU, 0)
 	atomic.StoreUint64(&s.Attn, 0)

@@ -74,3 +74,22 @@ func TestKVMFutexes(t *testing.T) {
 		}
 	}
 }
+
+// TestKVMSignals: handlers, what they change in their frames, and waits that signals end give Linux's answers. Two that signal
+// each other in turn cost an exit for each signal, on one CPU: ring 0 serves the waits and the returns from handlers.
+func TestKVMSignals(t *testing.T) {
+	needKVM(t)
+	sameAsLinux(t, "signals.c")
+	const few, many = 100, 600
+	on := []string{"1"}
+	less, more := sameAsLinuxOn(t, on, "signals.c", "100")[0], sameAsLinuxOn(t, on, "signals.c", "600")[0]
+	const signals = 4 * (many - few) // two among threads, two among processes
+	for _, call := range []string{"rt_sigreturn", "rt_sigsuspend"} {
+		if n := more.SyscallsRing0[call] - less.SyscallsRing0[call]; n < signals*9/10 {
+			t.Errorf("ring 0 served %s %d times more for %d signals", call, n, signals)
+		}
+	}
+	if n := int64(more.ExitsTotal) - int64(less.ExitsTotal); n > signals*5/4 {
+		t.Errorf("%d exits more for %d signals", n, signals)
+	}
+}

@@ -1,6 +1,7 @@
 // Package signals is what guest kernel and shim share of a program's signals: the actions of a process, and which signals
-// wait for it, in memory that all processors of a VM and the host see. It knows no system call, no user memory and no VM. The
-// reference is kernel/signal.c, whose siglock is what is done without here.
+// wait for it, in memory that all processors of a VM and the host see; and the layout of signal frames, with what makes the
+// FPU state in one safe to load. It knows no system call and no VM. The reference is kernel/signal.c, whose siglock is what is
+// done without here.
 //
 // Everything here obeys the ring-0 rules: no allocation, no package variable, no pointer in a struct, no panic.
 //
@@ -41,4 +42,25 @@
 //
 // A signal is delivered by the shim, while it serves the thread, by the mask that is there then. What a change makes the shim
 // discard (an action that ignores a signal) is never done in ring 0.
+//
+// # Waiting for a signal
+//
+// sigsuspend and pause wait in ring 0, and are completed by the shim in the call of whoever sends the signal: the frame is in
+// the thread's slot when it wakes. The thread's record says who has the slot meanwhile:
+//
+//	thread, in ring 0                           shim, as it wants the thread to take a signal
+//	-----------------                           ---------------------------------------------
+//	all registers to the slot
+//	store the mask, full barrier
+//	Kind = WaitSignal, full barrier             CAS Kind: WaitSignal to WaitShim?
+//	load Pending                                  yes: the wait is the shim's; deliver, Kind = WaitNone, wake
+//	a bit that the masks let through?             no: Attn = 1, wake
+//	  CAS Kind: WaitSignal to WaitNone?
+//	    yes: mask as before; the shim makes
+//	    the call
+//	block, until Kind is WaitNone or Attn is 1
+//
+// One of the two compare-and-swaps wins, so the slot has one owner. A thread whose record comes after the shim's look finds the
+// signal in Pending, and one that the shim wakes before it has blocked does not block (State). suspend_explore_test.go shows of
+// each step that it is needed.
 package signals

@@ -92,6 +92,11 @@ const (
 	WaitNone = iota
 	// WaitShim: the shim completes the call, writes the slot and stores WaitNone before it wakes.
 	WaitShim
+	// WaitSignal: a sigsuspend or pause, where Aux is the mask to restore. The shim makes it WaitShim to complete it; the thread
+	// itself may take the record back before it sleeps. Both by compare-and-swap.
+	WaitSignal
+	// The kinds from here on are retried in ring 0 when the thread is woken.
+
 	// WaitRead, WaitWrite: a pipe operation is retried in ring 0 from the record.
 	WaitRead
 	WaitWrite

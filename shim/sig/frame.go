@@ -3,17 +3,15 @@ package sig
 import (
 	"encoding/binary"
 	"errors"
+
+	"culvert/guest/signals"
 )
 
-// Regs are the integer registers in the order of struct sigcontext_64 (arch/x86/include/uapi/asm/sigcontext.h).
-type Regs struct {
-	R8, R9, R10, R11, R12, R13, R14, R15   uint64
-	RDI, RSI, RBP, RBX, RDX, RAX, RCX, RSP uint64
-	RIP, RFLAGS                            uint64
-}
+// Regs are the integer registers of a frame.
+type Regs = signals.Regs
 
 // FrameSize is sizeof(struct rt_sigframe): return address, ucontext, siginfo. The FPU state lies above it.
-const FrameSize = 8 + contextSize + InfoSize
+const FrameSize = signals.FrameSize
 
 // Offsets in struct rt_sigframe. The alternate stack is a stack_t at 16 in the ucontext.
 const (
@@ -67,7 +65,7 @@ func (f *Frame) Marshal() *[FrameSize]byte {
 	le.PutUint64(b[offStack:], f.Stack.SP)
 	le.PutUint32(b[offStack+8:], f.Stack.Flags)
 	le.PutUint64(b[offStack+16:], f.Stack.Size)
-	for i, r := range f.Regs.list() {
+	for i, r := range list(&f.Regs) {
 		le.PutUint64(b[offRegs+8*i:], *r)
 	}
 	le.PutUint16(b[offSegments:], f.CS)
@@ -94,7 +92,7 @@ func (f *Frame) Unmarshal(b *[FrameSize]byte) {
 		Flags: le.Uint32(b[offStack+8:]),
 		Size:  le.Uint64(b[offStack+16:]),
 	}
-	for i, r := range f.Regs.list() {
+	for i, r := range list(&f.Regs) {
 		*r = le.Uint64(b[offRegs+8*i:])
 	}
 	f.CS = le.Uint16(b[offSegments:])
@@ -104,7 +102,7 @@ func (f *Frame) Unmarshal(b *[FrameSize]byte) {
 }
 
 // list names the registers in memory order.
-func (r *Regs) list() [18]*uint64 {
+func list(r *Regs) [18]*uint64 {
 	return [18]*uint64{
 		&r.R8, &r.R9, &r.R10, &r.R11, &r.R12, &r.R13, &r.R14, &r.R15,
 		&r.RDI, &r.RSI, &r.RBP, &r.RBX, &r.RDX, &r.RAX, &r.RCX, &r.RSP, &r.RIP, &r.RFLAGS,

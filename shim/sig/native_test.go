@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"culvert/guest/signals"
 )
 
 // nativeFrame is a signal frame that Linux built.
@@ -89,7 +91,7 @@ func TestFrameIsLinux(t *testing.T) {
 // TestXStateIsLinux: the FPU state of a frame of the kernel is restored, and saved as it was.
 func TestXStateIsLinux(t *testing.T) {
 	n := buildNative(t)
-	if len(n.fp) <= fxsaveSize {
+	if len(n.fp) <= signals.FXSaveSize {
 		t.Skip("the processor or kernel has no XSAVE")
 	}
 	le := binary.LittleEndian
@@ -106,7 +108,7 @@ func TestXStateIsLinux(t *testing.T) {
 		t.Errorf("XMM5 is %#x", v)
 	}
 	got := x.Save(area)
-	le.PutUint32(got[offMXCSRMsk:], le.Uint32(n.fp[offMXCSRMsk:]))
+	le.PutUint32(got[signals.OffMXCSRMask:], le.Uint32(n.fp[signals.OffMXCSRMask:]))
 	if !bytes.Equal(got, n.fp) {
 		for i := range got {
 			if got[i] != n.fp[i] {

@@ -3,23 +3,16 @@ package sig
 import (
 	"encoding/binary"
 	"errors"
+
+	"culvert/guest/signals"
 )
 
-// Magic numbers and offsets of the FPU state in a frame (arch/x86/include/uapi/asm/sigcontext.h; Intel SDM vol. 1,
-// 10.5 and 13.4).
+// Offsets and values of the FPU state beside those of package signals.
 const (
-	FP_XSTATE_MAGIC1 = 0x46505853
-	FP_XSTATE_MAGIC2 = 0x46505845
-
-	fxsaveSize  = 512
-	headerSize  = 64
 	offFCW      = 0
-	offMXCSR    = 24
-	offMXCSRMsk = 28
-	offSW       = 464 // struct _fpx_sw_bytes, in bytes that FXSAVE leaves to software
-	swSize      = 48
-	offXSTATEBV = fxsaveSize
-	offXCOMPBV  = fxsaveSize + 8
+	offSW       = signals.OffHead // struct _fpx_sw_bytes
+	offXSTATEBV = signals.FXSaveSize
+	offXCOMPBV  = offXSTATEBV + 8
 
 	xfeatureFP  = 1
 	xfeatureSSE = 2
@@ -27,8 +20,6 @@ const (
 	initFCW = 0x37f
 	// InitMXCSR masks all exceptions.
 	InitMXCSR = 0x1f80
-	// mxcsrDefaultMask holds where FXSAVE reports a mask of 0.
-	mxcsrDefaultMask = 0xffbf
 )
 
 // ErrBadState says that the processor would refuse the FPU state: sigreturn then raises SIGSEGV.
@@ -43,7 +34,7 @@ type XState struct {
 // FrameSize is how many bytes the state takes in a signal frame.
 func (x XState) FrameSize() int {
 	if x.XCR0 == 0 {
-		return fxsaveSize
+		return signals.FXSaveSize
 	}
 	return x.Size + 4
 }
@@ -52,7 +43,7 @@ func (x XState) FrameSize() int {
 func (x XState) Init(area []byte) {
 	clear(area[:x.Size])
 	binary.LittleEndian.PutUint16(area[offFCW:], initFCW)
-	binary.LittleEndian.PutUint32(area[offMXCSR:], InitMXCSR)
+	binary.LittleEndian.PutUint32(area[signals.OffMXCSR:], InitMXCSR)
 	if x.XCR0 != 0 {
 		binary.LittleEndian.PutUint64(area[offXSTATEBV:], xfeatureFP|xfeatureSSE)
 	}
@@ -66,15 +57,15 @@ func (x XState) Save(area []byte) []byte {
 		return out
 	}
 	le := binary.LittleEndian
-	sw := out[offSW : offSW+swSize]
+	sw := out[offSW:offXSTATEBV]
 	clear(sw)
-	le.PutUint32(sw[0:], FP_XSTATE_MAGIC1)
+	le.PutUint32(sw[0:], signals.FP_XSTATE_MAGIC1)
 	le.PutUint32(sw[4:], uint32(x.Size+4))
 	le.PutUint64(sw[8:], x.XCR0)
 	le.PutUint32(sw[16:], uint32(x.Size))
 	le.PutUint64(out[offXSTATEBV:], le.Uint64(out[offXSTATEBV:])&x.XCR0|xfeatureFP|xfeatureSSE)
-	clear(out[offXCOMPBV : fxsaveSize+headerSize])
-	le.PutUint32(out[x.Size:], FP_XSTATE_MAGIC2)
+	clear(out[offXCOMPBV:signals.XSaveHeader])
+	le.PutUint32(out[x.Size:], signals.FP_XSTATE_MAGIC2)
 	return out
 }
 
@@ -83,59 +74,48 @@ func (x XState) Save(area []byte) []byte {
 // load in ring 0: MXCSR has no reserved bit, the header names only components of XCR0.
 func (x XState) Restore(area, state []byte, addr uint64) error {
 	le := binary.LittleEndian
-	mask := le.Uint32(area[offMXCSRMsk:])
-	if mask == 0 {
-		mask = mxcsrDefaultMask
-	}
-	if le.Uint32(state[offMXCSR:])&^mask != 0 {
+	mask := signals.MXCSRMask(le.Uint32(area[signals.OffMXCSRMask:]))
+	if le.Uint32(state[signals.OffMXCSR:])&^mask != 0 {
 		return ErrBadState
 	}
 	if x.XCR0 == 0 {
 		copy(area[:offSW], state[:offSW])
-		le.PutUint32(area[offMXCSRMsk:], mask)
+		le.PutUint32(area[signals.OffMXCSRMask:], mask)
 		return nil
 	}
-	features := x.checkSW(state)
-	var bv uint64
-	if features == 0 {
-		// Only the legacy region counts; the other components start afresh.
-		bv = xfeatureFP | xfeatureSSE
-	} else {
-		if addr&63 != 0 {
+	head := headOf(state)
+	bv := uint64(xfeatureFP | xfeatureSSE)
+	// If only the legacy region counts, the other components start afresh.
+	if features := x.features(&head, state); features != 0 {
+		if addr&63 != 0 || !head.Valid(x.XCR0) {
 			return ErrBadState
 		}
-		bv = le.Uint64(state[offXSTATEBV:])
-		if bv&^x.XCR0 != 0 {
-			return ErrBadState
-		}
-		for _, c := range state[offXCOMPBV : fxsaveSize+headerSize] {
-			if c != 0 {
-				return ErrBadState
-			}
-		}
-		bv &= features
+		bv = head.BV & features
 	}
 	copy(area[:x.Size], state[:x.Size])
-	clear(area[offSW : offSW+swSize])
-	le.PutUint32(area[offMXCSRMsk:], mask)
+	clear(area[offSW:offXSTATEBV])
+	le.PutUint32(area[signals.OffMXCSRMask:], mask)
 	le.PutUint64(area[offXSTATEBV:], bv)
-	clear(area[offXCOMPBV : fxsaveSize+headerSize])
+	clear(area[offXCOMPBV:signals.XSaveHeader])
 	return nil
 }
 
-// checkSW is check_xstate_in_sigframe: the components that the frame says it holds, or 0 if it holds the legacy
-// region only.
-func (x XState) checkSW(state []byte) uint64 {
+// headOf reads what a state says of itself.
+func headOf(state []byte) (h signals.FPHead) {
 	le := binary.LittleEndian
-	sw := state[offSW : offSW+swSize]
-	size := le.Uint32(sw[16:])
-	switch {
-	case le.Uint32(sw[0:]) != FP_XSTATE_MAGIC1,
-		size < fxsaveSize+headerSize,
-		uint64(size) > uint64(x.Size),
-		size > le.Uint32(sw[4:]),
-		le.Uint32(state[size:]) != FP_XSTATE_MAGIC2:
+	sw := state[offSW:]
+	h.Magic1, h.ExtendedSize, h.Features, h.Size = le.Uint32(sw), le.Uint32(sw[4:]), le.Uint64(sw[8:]), le.Uint32(sw[16:])
+	h.BV = le.Uint64(state[offXSTATEBV:])
+	for i := range h.Compact {
+		h.Compact[i] = le.Uint64(state[offXCOMPBV+8*i:])
+	}
+	return h
+}
+
+// features is check_xstate_in_sigframe: the components that the frame says it holds, or 0 if it holds the legacy region only.
+func (x XState) features(h *signals.FPHead, state []byte) uint64 {
+	if !h.Extended(uint64(x.Size)) || binary.LittleEndian.Uint32(state[h.Size:]) != signals.FP_XSTATE_MAGIC2 {
 		return 0
 	}
-	return le.Uint64(sw[8:]) & x.XCR0
+	return h.Features & x.XCR0
 }

@@ -1,0 +1,263 @@
+// Handlers and the return from them, and waits that signals end: whatever a frame holds is what the program goes on with, and
+// no signal is lost between two that wait for each other's. With an argument, only that many rounds of the two.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define CHECK(c)                                                                                                       \
+	do {                                                                                                               \
+		if (!(c)) {                                                                                                    \
+			fprintf(stderr, "signals.c:%d: %s (errno %d)\n", __LINE__, #c, errno);                                     \
+			_exit(1);                                                                                                  \
+		}                                                                                                              \
+	} while (0)
+
+static volatile sig_atomic_t seen;
+
+static void count(int n) { seen++; }
+
+static void on(int n, void (*h)(int, siginfo_t *, void *), int flags) {
+	struct sigaction a = {.sa_sigaction = h, .sa_flags = flags | SA_SIGINFO};
+	sigfillset(&a.sa_mask);
+	CHECK(sigaction(n, &a, 0) == 0);
+}
+
+// clobber changes the registers that a return has to restore.
+static void clobber(int n, siginfo_t *i, void *c) {
+	seen++;
+	asm volatile("xorps %%xmm0, %%xmm0; xorps %%xmm7, %%xmm7; xorps %%xmm14, %%xmm14; xorps %%xmm15, %%xmm15; fninit; ldmxcsr %0" ::"m"(
+					 (int){0x9fc0})
+				 : "xmm0", "xmm7", "xmm14", "xmm15");
+	asm volatile("xor %%ebx, %%ebx; xor %%r12d, %%r12d; xor %%r13d, %%r13d; xor %%r14d, %%r14d; xor %%r15d, %%r15d" ::: "rbx", "r12",
+				 "r13", "r14", "r15");
+}
+
+// Registers, flags, x87, SSE and MXCSR survive.
+static void registers(void) {
+	on(SIGUSR1, clobber, 0);
+	int pid = getpid();
+	for (int i = 0; i < 200; i++) {
+		uint64_t in[9], out[9], xin[8], xout[8], flags;
+		int mxcsr = 0x1f80 | (i & 3) << 13, mx2;
+		long double f = i + 0.5L, f2;
+		for (int k = 0; k < 9; k++) in[k] = i * 0x123456789abcdefull + k;
+		for (int k = 0; k < 8; k++) xin[k] = ~in[k];
+		asm volatile("ldmxcsr %0" ::"m"(mxcsr));
+		void *rsi = xin, *rax = in, *rcx = out;
+		asm volatile("fldt %[f]\n movdqu (%[xi]), %%xmm0\n movdqu 16(%[xi]), %%xmm7\n movdqu 32(%[xi]), %%xmm14\n movdqu 48(%[xi]), %%xmm15\n"
+					 "push %%rbp\n mov %[in], %%rax\n mov (%%rax), %%rbx\n mov 8(%%rax), %%rbp\n mov 16(%%rax), %%r8\n mov 24(%%rax), %%r9\n"
+					 "mov 32(%%rax), %%r10\n mov 40(%%rax), %%r12\n mov 48(%%rax), %%r13\n mov 56(%%rax), %%r14\n mov 64(%%rax), %%r15\n"
+					 "push %[out]\n push %[xo]\n mov %[nr], %%eax\n mov $10, %%esi\n stc\n syscall\n"
+					 "pushfq\n pop %%r11\n pop %%rcx\n movdqu %%xmm0, (%%rcx)\n movdqu %%xmm7, 16(%%rcx)\n movdqu %%xmm14, 32(%%rcx)\n movdqu %%xmm15, 48(%%rcx)\n"
+					 "pop %%rcx\n mov %%rbx, (%%rcx)\n mov %%rbp, 8(%%rcx)\n mov %%r8, 16(%%rcx)\n mov %%r9, 24(%%rcx)\n"
+					 "mov %%r10, 32(%%rcx)\n mov %%r12, 40(%%rcx)\n mov %%r13, 48(%%rcx)\n mov %%r14, 56(%%rcx)\n mov %%r15, 64(%%rcx)\n"
+					 "pop %%rbp\n mov %%r11, %[fl]\n fstpt %[f2]"
+					 : [fl] "=m"(flags), [f2] "=m"(f2), [xi] "+S"(rsi), [in] "+a"(rax), [out] "+c"(rcx)
+					 : [f] "m"(f), [xo] "d"(xout), [nr] "i"(SYS_kill), "D"(pid)
+					 : "rbx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm7", "xmm14", "xmm15", "memory", "cc");
+		asm volatile("stmxcsr %0" : "=m"(mx2));
+		CHECK(memcmp(in, out, sizeof in) == 0 && memcmp(xin, xout, sizeof xin) == 0);
+		CHECK((flags & 1) && f == f2 && mxcsr == mx2);
+	}
+	asm volatile("ldmxcsr %0" ::"m"((int){0x1f80}));
+	printf("registers: %d\n", (int)seen);
+}
+
+// What a handler changes in its frame: registers, mask, SSE state, the place of the FPU state, the alternate stack.
+static int what;
+static void change(int n, siginfo_t *i, void *c) {
+	ucontext_t *u = c;
+	fpregset_t fp = u->uc_mcontext.fpregs;
+	static char copy[8192] __attribute__((aligned(64)));
+	switch (what) {
+	case 0: u->uc_mcontext.gregs[REG_RBX] = 0x1234; break;
+	case 1: sigaddset(&u->uc_sigmask, SIGHUP), sigaddset(&u->uc_sigmask, SIGKILL); break;
+	case 2: memset(&fp->_xmm[0], 0x5a, sizeof fp->_xmm[0]); break;
+	case 3: u->uc_mcontext.gregs[REG_EFL] = 0x3001 | 1 << 14 | 1 << 10; break;
+	case 4: // the state lies somewhere else
+		memcpy(copy, fp, 512 + (*(uint32_t *)((char *)fp + 464) == 0x46505853 ? *(uint32_t *)((char *)fp + 468) - 512 : 0));
+		memset(&((fpregset_t)copy)->_xmm[0], 0x77, sizeof fp->_xmm[0]);
+		u->uc_mcontext.fpregs = (void *)copy;
+		break;
+	case 5: u->uc_mcontext.fpregs = 0; break;			 // none: the initial state
+	case 6: memset((char *)fp + 464, 0, 4); break;		 // only the legacy region
+	case 7: fp->mxcsr = 0x1fa0; break;
+	case 8: raise(SIGUSR2); break; // pending until the mask is restored
+	case 9: u->uc_stack.ss_flags = SS_DISABLE; break;
+	}
+}
+
+static void changes(void) {
+	static char stack[65536];
+	stack_t s = {.ss_sp = stack, .ss_size = sizeof stack};
+	CHECK(sigaltstack(&s, 0) == 0);
+	signal(SIGUSR2, count);
+	for (int alt = 0; alt < 2; alt++) {
+		for (what = 0; what < 10; what++) {
+			on(SIGUSR1, change, alt ? SA_ONSTACK : 0);
+			uint64_t rbx = 1, x[2] = {0x1111, 0x2222};
+			int mxcsr = 0;
+			uint64_t flags = 0;
+			seen = 0;
+			asm volatile("movdqu (%[x]), %%xmm0\n mov $1, %%ebx\n mov %[nr], %%eax\n cmp %%eax, %%eax\n syscall\n pushfq\n pop %[fl]\n movdqu %%xmm0, (%[x])\n cld\n"
+						 "push $0x202\n popfq\n stmxcsr %[m]"
+						 : [fl] "=&r"(flags), [m] "=m"(mxcsr), "=b"(rbx)
+						 : [x] "d"(x), [nr] "i"(SYS_kill), "D"(getpid()), "S"(SIGUSR1)
+						 : "rax", "rcx", "r11", "xmm0", "memory", "cc");
+			sigset_t m;
+			stack_t now;
+			CHECK(sigprocmask(SIG_SETMASK, 0, &m) == 0 && sigaltstack(&s, &now) == 0);
+			printf("change %d: rbx %lx xmm %lx %lx mxcsr %x flags %lx hup %d kill %d usr1 %d seen %d stack %d\n", what, rbx, x[0], x[1], mxcsr,
+				   flags & 0x37fd5 & ~0x10000, sigismember(&m, SIGHUP), sigismember(&m, SIGKILL), sigismember(&m, SIGUSR1), (int)seen,
+				   now.ss_flags);
+			asm volatile("ldmxcsr %0" ::"m"((int){0x1f80}));
+			sigemptyset(&m);
+			CHECK(sigprocmask(SIG_SETMASK, &m, 0) == 0);
+		}
+	}
+}
+
+// Frames that are cut off, or lie where nothing is: SIGSEGV. The child answers with its status.
+static void faults(void) {
+	for (int k = 0; k < 5; k++) {
+		pid_t p = fork();
+		if (!p) {
+			char *m = mmap(0, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			munmap(m + 2 * 4096, 4096);
+			uint64_t sp = k == 0   ? 0x10
+						  : k == 1 ? (uint64_t)m + 8192 - 128
+						  : k == 2 ? 0x7fffffffeff0
+						  : k == 3 ? 0xffff800000000000
+								   : 0x7ffffffffff8;
+			asm volatile("mov %0, %%rsp; mov $15, %%eax; syscall" ::"r"(sp) : "memory");
+			_exit(0);
+		}
+		int st;
+		CHECK(waitpid(p, &st, 0) == p);
+		printf("fault %d: %#x\n", k, st & ~0x80);
+	}
+}
+
+// A thread's own: its FS base, of which the C library's errno hangs, and sigsuspend's mask.
+static sigset_t blocked;
+static pthread_t ping, pong;
+static volatile int pings, pongs;
+static void rally(int n, siginfo_t *i, void *c) { n == SIGUSR1 ? pings++ : pongs++; }
+
+static void *player(void *rounds) {
+	sigset_t wait = blocked;
+	sigdelset(&wait, SIGUSR2);
+	for (long i = 0; i < (long)rounds; i++) {
+		while (pongs <= i) CHECK(sigsuspend(&wait) == -1 && errno == EINTR);
+		sigset_t m;
+		CHECK(pthread_sigmask(0, 0, &m) == 0 && sigismember(&m, SIGUSR1) && sigismember(&m, SIGUSR2));
+		CHECK(pthread_kill(ping, SIGUSR1) == 0);
+	}
+	return 0;
+}
+
+static void threads(long rounds) {
+	on(SIGUSR1, rally, 0), on(SIGUSR2, rally, 0);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1), sigaddset(&blocked, SIGUSR2);
+	CHECK(pthread_sigmask(SIG_BLOCK, &blocked, 0) == 0);
+	ping = pthread_self();
+	CHECK(pthread_create(&pong, 0, player, (void *)rounds) == 0);
+	sigset_t wait = blocked;
+	sigdelset(&wait, SIGUSR1);
+	for (long i = 0; i < rounds; i++) {
+		CHECK(pthread_kill(pong, SIGUSR2) == 0);
+		while (pings <= i) CHECK(sigsuspend(&wait) == -1 && errno == EINTR);
+	}
+	CHECK(pthread_join(pong, 0) == 0);
+	printf("threads: %d pings, %d pongs\n", pings, pongs);
+}
+
+// Two processes; one of them pauses, as nothing of its mask is in the way.
+static void processes(long rounds) {
+	seen = 0;
+	on(SIGUSR1, rally, 0);
+	pings = 0;
+	pid_t parent = getpid(), p = fork();
+	sigset_t wait = blocked;
+	sigdelset(&wait, SIGUSR1);
+	if (!p) {
+		for (long i = 0; i < rounds; i++) {
+			CHECK(sigsuspend(&wait) == -1 && errno == EINTR);
+			CHECK(pings == i + 1 && kill(parent, SIGUSR1) == 0);
+		}
+		_exit(0);
+	}
+	for (long i = 0; i < rounds; i++) {
+		CHECK(kill(p, SIGUSR1) == 0);
+		CHECK(sigsuspend(&wait) == -1 && errno == EINTR && pings == i + 1);
+	}
+	int st;
+	CHECK(waitpid(p, &st, 0) == p && st == 0);
+	printf("processes: %d\n", pings);
+}
+
+// The process's signal goes to whichever thread does not block it, and nobody sleeps through one.
+static volatile long taken;
+static void take(int n, siginfo_t *i, void *c) { __atomic_add_fetch(&taken, 1, __ATOMIC_SEQ_CST); }
+static volatile int over;
+static void *waiter(void *a) {
+	sigset_t none;
+	sigemptyset(&none);
+	while (!over) {
+		if (a) pause();
+		else sigsuspend(&none);
+	}
+	return 0;
+}
+
+static void group(long rounds) {
+	on(SIGUSR1, take, 0);
+	pthread_t t[4];
+	sigset_t m;
+	sigemptyset(&m);
+	for (long i = 0; i < 4; i++) {
+		// Half of them block the signal but for the wait.
+		CHECK(pthread_sigmask(SIG_SETMASK, i & 1 ? &m : &blocked, 0) == 0);
+		CHECK(pthread_create(&t[i], 0, waiter, (void *)(i & 1)) == 0);
+	}
+	CHECK(pthread_sigmask(SIG_SETMASK, &blocked, 0) == 0);
+	for (long i = 0; i < rounds; i++) {
+		CHECK(kill(getpid(), SIGUSR1) == 0);
+		while (taken <= i) sched_yield();
+	}
+	over = 1;
+	for (int i = 0; i < 4; i++) {
+		while (pthread_tryjoin_np(t[i], 0)) pthread_kill(t[i], SIGUSR1), usleep(1000);
+	}
+	printf("group: %d\n", taken >= rounds);
+}
+
+int main(int argc, char **argv) {
+	setlinebuf(stdout);
+	alarm(120);
+	if (argc > 1) {
+		threads(atol(argv[1]));
+		processes(atol(argv[1]));
+		return 0;
+	}
+	registers();
+	changes();
+	faults();
+	threads(100);
+	processes(100);
+	group(40);
+	return 0;
+}

@@ -1,0 +1,49 @@
+package signals
+
+import "unsafe"
+
+// The unsafe code here is sound since an area has Size bytes, at least FXSaveSize (the shim refuses another layout before a vCPU
+// runs), and what is done behind FXSaveSize is done only where a head says the same size, XSaveHeader or more. User addresses are
+// never dereferenced here, only handed to copyIn.
+
+// FPArea is a thread's area for FPU state, as XRSTOR64 or FXRSTOR64 loads it: bytes OffHead to FXSaveSize of it are zeros, and
+// so is the header behind XSTATE_BV.
+type FPArea struct {
+	Area unsafe.Pointer
+	Size uint64 // bytes
+	XCR0 uint64 // state components; 0 with FXSAVE
+}
+
+// Restore makes the area the state at a user address, if that is as the kernel writes it: all components of XCR0 in their
+// order. It reports false of any other, and of what cannot be read: then the area holds something that must not be loaded.
+// copyIn returns how many bytes a fault left. head and magic are scratch, and what is in the state is judged by what was
+// copied there and to the area, once.
+//
+//go:nosplit
+func (a *FPArea) Restore(from uint64, head *FPHead, magic *uint32, copyIn func(dst, src unsafe.Pointer, n uint64) uint64) bool {
+	mxcsr, mask := (*uint32)(unsafe.Add(a.Area, OffMXCSR)), (*uint32)(unsafe.Add(a.Area, OffMXCSRMask))
+	allowed := MXCSRMask(*mask)
+	if a.XCR0 != 0 {
+		*magic = 0
+		if from&63 != 0 || copyIn(unsafe.Pointer(head), user(from+OffHead), uint64(unsafe.Sizeof(*head))) != 0 ||
+			!head.Extended(a.Size) || uint64(head.Size) != a.Size || head.Features&a.XCR0 == 0 || !head.Valid(a.XCR0) ||
+			copyIn(unsafe.Pointer(magic), user(from+a.Size), magicLen) != 0 || *magic != FP_XSTATE_MAGIC2 ||
+			copyIn(unsafe.Add(a.Area, XSaveHeader), user(from+XSaveHeader), a.Size-XSaveHeader) != 0 {
+			return false
+		}
+	}
+	if copyIn(a.Area, user(from), OffHead) != 0 || *mxcsr&^allowed != 0 {
+		return false
+	}
+	*mask = allowed
+	if a.XCR0 != 0 {
+		*(*uint64)(unsafe.Add(a.Area, offBV)) = head.BV & head.Features
+	}
+	return true
+}
+
+// user makes a pointer of a program's address, which is no Go object: the conversion goes through memory, since vet takes a
+// plain one for a mistake.
+//
+//go:nosplit
+func user(addr uint64) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&addr)) }
