@@ -7,9 +7,9 @@ import (
 	"culvert/shim/abi"
 )
 
-// futex(2): FUTEX_WAIT, FUTEX_WAKE and their bitset forms on private futexes. All other operations, and those on shared
-// futexes, are the shim's, which works on the same table: see package futex. A thread that waits there has a node too,
-// and if it is woken here, the shim is told.
+// futex(2): FUTEX_WAIT, FUTEX_WAKE and their bitset forms, on private futexes and on shared ones in private memory, such as the
+// words by which threads are joined. All other operations, and those on shared memory, are the shim's, which works on the same
+// table: see package futex. A thread that waits there has a node too, and if it is woken here, the shim is told.
 
 // Operations and flags (include/uapi/linux/futex.h).
 const (
@@ -22,13 +22,17 @@ const (
 	futexRealtime = 256
 )
 
-// A record of WaitFutex has the word's address in Addr, the expected value in Len and the bitset in Aux. File is 1
-// while the thread's node may be queued, and Done is 1 once a wake was found to have come.
+// A record of WaitFutex has the word's address in Addr, the expected value in Len, the bitset in Aux, and what futexShared
+// says in Left. File is 1 while the thread's node may be queued, and Done is 1 once a wake was found to have come.
 
 //go:nosplit
 func sysFutex(p *PerCPU, t *Thread) bool {
 	op, addr := t.RSI&0xffffffff, t.RDI
-	if op&futexPrivate == 0 || addr&3 != 0 || addr >= uint64(abi.UserEnd) {
+	if addr&3 != 0 || addr >= uint64(abi.UserEnd) {
+		return false
+	}
+	shared, ok := futexShared(p, op, addr)
+	if !ok {
 		return false
 	}
 	cmd := op &^ (futexPrivate | futexRealtime)
@@ -40,7 +44,7 @@ func sysFutex(p *PerCPU, t *Thread) bool {
 		}
 	}
 	if op&futexRealtime == 0 && (cmd == futexWake || cmd == futexWakeBitset) {
-		futexWakeCall(p, t, addr, bits)
+		futexWakeCall(p, t, futexKey(t, addr, shared), bits)
 		return true
 	}
 	if cmd != futexWaitBitset && (cmd != futexWait || op&futexRealtime != 0) {
@@ -52,7 +56,7 @@ func sysFutex(p *PerCPU, t *Thread) bool {
 	}
 	w := &t.Wait
 	w.Kind, w.File, w.Addr, w.Len, w.Done, w.Aux = abi.WaitFutex, 0, addr, t.RDX&0xffffffff, 0, bits
-	w.Expired = 0
+	w.Left, w.Expired = shared, 0
 	store(&w.Deadline, deadline)
 	runRecord(p, t)
 	return true
@@ -77,10 +81,28 @@ func futexDeadline(p *PerCPU, t *Thread, op uint64) (deadline uint64, ok bool) {
 	return max(deadline, 1), ok
 }
 
-// futexKey is the key of a private futex.
+// futexShared is what makes the key of the word that an operation is about: 0 for a private futex, futex.Shared for another if
+// its page is there, and of a private mapping that is writable. ok is false if that is not known here.
 //
 //go:nosplit
-func futexKey(t *Thread, addr uint64) futex.Key { return futex.Key{Space: t.Space.ID, Offset: addr} }
+func futexShared(p *PerCPU, op, addr uint64) (shared uint64, ok bool) {
+	if op&futexPrivate != 0 {
+		return 0, true
+	}
+	pte := walk(p, addr)
+	if pte == nil {
+		return 0, false
+	}
+	e := load(pte)
+	return futex.Shared, e&(abi.PTEPresent|abi.PTEShared) == abi.PTEPresent && e&(abi.PTEWrite|abi.PTECOW) != 0
+}
+
+// futexKey is the key of a futex in private memory.
+//
+//go:nosplit
+func futexKey(t *Thread, addr, shared uint64) futex.Key {
+	return futex.Key{Space: t.Space.ID | shared, Offset: addr}
+}
 
 // FutexBytes is the size of the table that VM.Futexes names.
 const FutexBytes = unsafe.Sizeof(futex.Table{})
@@ -91,9 +113,8 @@ func futexTable(vm *VM) *futex.Table { return (*futex.Table)(at(vm.Futexes)) }
 // futexWakeCall is futex_wake. A count of 0 or less wakes one, as in Linux.
 //
 //go:nosplit
-func futexWakeCall(p *PerCPU, t *Thread, addr, bits uint64) {
-	tab, key := futexTable(p.VM), futexKey(t, addr)
-	b := futex.BucketOf(key)
+func futexWakeCall(p *PerCPU, t *Thread, key futex.Key, bits uint64) {
+	tab, b := futexTable(p.VM), futex.BucketOf(key)
 	t.RAX = 0
 	store(&p.Barrier, 0) // an XCHG: the program's store of the word is visible before Quiet looks
 	if tab.Quiet(b) {
@@ -123,7 +144,7 @@ func futexWakeCall(p *PerCPU, t *Thread, addr, bits uint64) {
 //
 //go:nosplit
 func futexRetry(p *PerCPU, t *Thread) bool {
-	w, tab, key := &t.Wait, futexTable(p.VM), futexKey(t, t.Wait.Addr)
+	w, tab, key := &t.Wait, futexTable(p.VM), futexKey(t, t.Wait.Addr, t.Wait.Left)
 	if w.Done != 0 {
 		return futexEnd(t, 0)
 	}

@@ -26,3 +26,11 @@ func BenchmarkForwardedCall(b *testing.B) {
 		x.call(unix.SYS_GETPGRP)
 	}
 }
+
+// BenchmarkThread is the shim's share of a thread that ends at once and is joined.
+func BenchmarkThread(b *testing.B) {
+	_, x := newWorld(b)
+	for b.Loop() {
+		x.cloneThread(0, testBase+0x100).call(unix.SYS_EXIT, 0)
+	}
+}

@@ -32,12 +32,9 @@ type futexObject struct {
 	refs int
 }
 
-// Kinds of key, in the top bits of futex.Key.Space: ring 0 knows only the one of private futexes, the number of the
-// address space alone. A shared futex in private memory is another than the private one there, as in Linux.
-const (
-	futexShared = 1 << 63
-	futexObj    = 1 << 62
-)
+// futexObj is in futex.Key.Space of words in shared memory, beside the number of the object. Ring 0 knows only the other kinds of
+// key: the number of the address space, alone or with futex.Shared.
+const futexObj = 1 << 62
 
 func newFutexTable(ram []byte, l *Layout) futexTable {
 	return futexTable{
@@ -64,7 +61,7 @@ func (t *Thread) futexWord(addr uint64, private bool) (futexWord, error) {
 		id := t.k.futexes.hold(k.Object)
 		return futexWord{futex.Key{Space: futexObj | id, Offset: k.Offset}, k.Object}, nil
 	case !private:
-		k.Space |= futexShared
+		k.Space |= futex.Shared
 	}
 	return futexWord{key: futex.Key{Space: k.Space, Offset: k.Offset}}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"culvert/guest"
 	"culvert/guest/futex"
 	"culvert/shim/abi"
+	"culvert/shim/sig"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,13 +32,20 @@ func (x *task) ringKey(addr uint64) futex.Key {
 	return futex.Key{Space: space.ID, Offset: addr}
 }
 
-// ringWait blocks x in a wait of ring 0.
+// ringWait blocks x in a wait of ring 0 on a private futex.
 func (x *task) ringWait(addr, deadline uint64) {
 	x.w.tb.Helper()
+	x.ringWaitOn(addr, 0, deadline)
+}
+
+// ringWaitOn is ringWait on a private futex, or a shared one if shared is futex.Shared.
+func (x *task) ringWaitOn(addr, shared, deadline uint64) {
+	x.w.tb.Helper()
 	ft, key := &x.w.k.futexes, x.ringKey(addr)
+	key.Space |= shared
 	x.slot.RAX, x.slot.OrigRAX = unix.SYS_FUTEX, unix.SYS_FUTEX
 	x.slot.RIP += 2
-	x.slot.Wait = guest.Wait{Kind: abi.WaitFutex, File: 1, Addr: addr, Len: 5, Aux: futex.BitsAny, Deadline: deadline}
+	x.slot.Wait = guest.Wait{Kind: abi.WaitFutex, File: 1, Addr: addr, Len: 5, Aux: futex.BitsAny, Left: shared, Deadline: deadline}
 	b := futex.BucketOf(key)
 	if !ft.Lock(b, runtime.Gosched) {
 		x.w.tb.Fatal("the bucket is locked")
@@ -189,6 +197,55 @@ func TestFutexRing0Signal(t *testing.T) {
 			t.Errorf("%s: a node is left", name)
 		}
 		a.call(unix.SYS_EXIT, 0)
+	}
+}
+
+// TestFutexRing0Join: the end of a thread wakes who waits for it in ring 0, on a futex that is not private; a private futex at
+// the same address is another.
+func TestFutexRing0Join(t *testing.T) {
+	w, x := newWorld(t)
+	word := x.poke(0x100, 5)
+	a, b, c := x.cloneThread(0, 0), x.cloneThread(0, 0), x.cloneThread(0, 0)
+	a.ringWaitOn(word, futex.Shared, guest.Forever)
+	b.ringWait(word, guest.Forever)
+	c.slot.ClearTID = word
+	c.call(unix.SYS_EXIT, 0)
+	a.finish(0)
+	if v := x.peek32(word); v != 0 {
+		t.Errorf("the word is %d", v)
+	}
+	if s := atomic.LoadUint64(&b.slot.State); s != abi.StateBlocked {
+		t.Errorf("the waiter of the private futex is in state %d", s)
+	}
+	x.wantCall(1, unix.SYS_FUTEX, word, futexWake|futexPrivate, 10)
+	b.finish(0)
+	w.noFutexes()
+}
+
+// TestFutexRing0SharedRestart: a wait that a stop interrupts goes on with the same futex.
+func TestFutexRing0SharedRestart(t *testing.T) {
+	w, x := newWorld(t)
+	c, pid := x.fork()
+	word := c.poke(0x100, 5)
+	c.ringWaitOn(word, futex.Shared, 1<<62)
+	x.wantCall(0, unix.SYS_KILL, uint64(pid), sig.SIGSTOP)
+	if c.tryResume(10 * time.Millisecond) {
+		t.Fatal("a stopped thread runs")
+	}
+	x.wantCall(0, unix.SYS_KILL, uint64(pid), sig.SIGCONT)
+	c.resume()
+	if c.slot.RAX != unix.SYS_RESTART_SYSCALL {
+		t.Fatalf("rax %d", c.slot.RAX)
+	}
+	if r := c.call(unix.SYS_RESTART_SYSCALL); r != blockedResult {
+		t.Fatalf("the wait ended with %s", resultString(r))
+	}
+	for shared, queued := range map[uint64]bool{futex.Shared: true, 0: false} {
+		key := c.ringKey(word)
+		key.Space |= shared
+		if walk := w.k.futexes.Walk(key, futex.BitsAny); walk.Next(w.k.futexes.Table) != queued {
+			t.Errorf("key %#x: a waiter is not %t", key.Space, queued)
+		}
 	}
 }
 

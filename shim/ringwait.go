@@ -186,7 +186,7 @@ func (t *Thread) endFutex(w *guest.Wait) (uint64, error) {
 	case w.Deadline == guest.Forever:
 		return 0, ERESTARTSYS
 	}
-	f := futexCall{addr: w.Addr, private: true, val: uint32(w.Len), bits: uint32(w.Aux),
+	f := futexCall{addr: w.Addr, private: w.Left == 0, val: uint32(w.Len), bits: uint32(w.Aux),
 		deadline: time.Now().Add(untilMonotonic(w.Deadline))}
 	t.goOnBy(func(t *Thread, _ Args) (uint64, error) { return t.futexWait(f) })
 	return 0, ERESTART_RESTARTBLOCK

@@ -42,6 +42,10 @@ type Node struct {
 // numbers are the caller's.
 type Key struct{ Space, Offset uint64 }
 
+// Shared is in the Space of futexes in private memory that calls without FUTEX_PRIVATE_FLAG are about: they are others than the
+// private ones there (FUT_OFF_MMSHARED).
+const Shared = 1 << 63
+
 // BitsAny is the bitset that plain calls have (FUTEX_BITSET_MATCH_ANY).
 const BitsAny = 1<<32 - 1
 

@@ -153,6 +153,41 @@ static void plain(void) {
 	printf("  %s\n", (ts.tv_sec - from.tv_sec) * 1000000000 + ts.tv_nsec - from.tv_nsec >= 40000000 ? "not early" : "early");
 }
 
+// kinds: which wakes reach which waits, by the kind of memory and by FUTEX_PRIVATE_FLAG.
+static void kinds(void) {
+	int fd = memfd_create("words", 0);
+	ftruncate(fd, 8192);
+	struct {
+		const char *name;
+		int flags, fd;
+	} memory[] = {{"private", MAP_PRIVATE | MAP_ANONYMOUS, -1}, {"shared", MAP_SHARED | MAP_ANONYMOUS, -1},
+				  {"private file", MAP_PRIVATE, fd}, {"shared file", MAP_SHARED, fd}};
+	for (int i = 0; i < 4; i++) {
+		int *w = mmap(0, 4096, PROT_READ | PROT_WRITE, memory[i].flags, memory[i].fd, 0);
+		printf("%s, untouched: %ld\n", memory[i].name, fu(w, FUTEX_WAKE, 1, 0, 0, 0));
+		*w = 0;
+		for (int private = 0; private <= FUTEX_PRIVATE_FLAG; private += FUTEX_PRIVATE_FLAG) {
+			struct waiter a;
+			start(&a, w, FUTEX_WAIT | private, 0, 0, 0);
+			long other = fu(w, FUTEX_WAKE | private ^ FUTEX_PRIVATE_FLAG, 1, 0, 0, 0);
+			printf("%s, flag %d: %ld by the other, %ld by its like\n", memory[i].name, private, other,
+				   fu(w, FUTEX_WAKE | private, 1, 0, 0, 0));
+			pthread_join(a.thread, 0);
+		}
+		pid_t p = fork();
+		if (!p) {
+			struct timespec second = {i & 1 ? 60 : 1};
+			_exit(fu(w, FUTEX_WAIT, 0, &second, 0, 0) == 0);
+		}
+		int st = 0;
+		long woken = 0;
+		while (!waitpid(p, &st, WNOHANG)) {
+			woken += fu(w, FUTEX_WAKE, 1, 0, 0, 0);
+			usleep(1000);
+		}
+		printf("%s, in a child: %ld, %d\n", memory[i].name, woken, WEXITSTATUS(st));
+	}
+}
 static void handler(int s) { (void)s; }
 static void signals(void) {
 	static int a = 5;
@@ -272,7 +307,7 @@ static void together(void *(*f)(void *), void *(*g)(void *), int n) {
 int main(int argc, char **argv) {
 	setvbuf(stdout, 0, _IONBF, 0);
 	if (argc > 1) N = atol(argv[1]);
-	else plain(), signals(), owners();
+	else plain(), kinds(), signals(), owners();
 	together(adds, adds, 4);
 	printf("mutex: %s\n", counter == 4 * N ? "ok" : "wrong");
 	together(produces, consumes, 4);
