@@ -181,3 +181,42 @@ func TestStackIsPublished(t *testing.T) {
 		t.Errorf("after the handler: %+v", x.slot.AltStack)
 	}
 }
+
+// TestSigwaitEndsInTheSendersCall: sigtimedwait without a time-out has no goroutine, and what it returns is there when the sender's
+// call is over. Another signal interrupts it, and is not taken.
+func TestSigwaitEndsInTheSendersCall(t *testing.T) {
+	_, x := newWorld(t)
+	c, _ := x.fork()
+	x.action(sig.SIGUSR1, handlerAt, 0, 0)
+	x.slot.RSP = testBase + 0x9000
+	want := sig.Of(sig.SIGTERM, 40)
+	set, info := x.poke(0x100, uint64(want)), testBase+0x200
+	x.wantCall(0, unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, set, 0, 8)
+	before := runtime.NumGoroutine()
+	wait := func() {
+		t.Helper()
+		if r := x.call(unix.SYS_RT_SIGTIMEDWAIT, set, uint64(info), 0, 8); r != blockedResult {
+			t.Fatalf("sigtimedwait returned %s", resultString(r))
+		}
+		if n := runtime.NumGoroutine(); n != before {
+			t.Errorf("%d goroutines, before %d", n, before)
+		}
+	}
+	wait()
+	c.wantCall(0, unix.SYS_KILL, 1, sig.SIGTERM)
+	if !x.ready() || x.slot.RAX != sig.SIGTERM || x.peek32(uint64(info)) != sig.SIGTERM {
+		t.Errorf("after kill: record %d, rax %s", x.slot.Wait.Kind, resultString(int64(x.slot.RAX)))
+	}
+	x.finish(sig.SIGTERM)
+	wait()
+	c.wantCall(0, unix.SYS_KILL, 1, sig.SIGUSR1)
+	x.resume()
+	if f := x.inHandler(sig.SIGUSR1); int64(f.Regs.RAX) != -int64(unix.EINTR) {
+		t.Errorf("rax %s", resultString(int64(f.Regs.RAX)))
+	}
+	// The signals that were waited for are blocked again.
+	c.wantCall(0, unix.SYS_KILL, 1, sig.SIGTERM)
+	if !x.attend() || x.thread().pending.Set()|x.thread().p.pending.Set() != sig.Of(sig.SIGTERM) {
+		t.Error("a signal was taken that nobody waits for any more")
+	}
+}

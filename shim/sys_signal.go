@@ -143,6 +143,20 @@ func sysRtSigtimedwait(t *Thread, a Args) (uint64, error) {
 	if now {
 		return 0, unix.EAGAIN
 	}
+	if deadline.IsZero() {
+		t.waitFor = want
+		return t.awaitSignal(func() (uint64, error) {
+			i, ok := t.takeSignal(want)
+			if !ok && !t.signalPending() {
+				return 0, errWait
+			}
+			t.waitFor = 0
+			if !ok {
+				return 0, unix.EINTR
+			}
+			return finish(i)
+		})
+	}
 	return t.Block(func(w *Waiter) (uint64, error) {
 		t.waitFor = want
 		err := w.Sleep(deadline)
@@ -182,26 +196,23 @@ func sysRtSigsuspend(t *Thread, a Args) (uint64, error) {
 		return 0, err
 	}
 	t.replaceMask(s)
-	return t.awaitHandler()
+	return t.awaitSignal(t.handlerRan)
 }
 
-// awaitHandler waits for a signal, and restarts the call unless a handler ran (sigsuspend, pause).
-func (t *Thread) awaitHandler() (uint64, error) {
+// awaitSignal is Await for a call that nothing but a signal or the thread's end completes.
+func (t *Thread) awaitSignal(try func() (uint64, error)) (uint64, error) {
+	if ret, err := try(); err != errWait {
+		return ret, err
+	}
+	return t.Await(new(Queue), false, try)
+}
+
+// handlerRan is how the wait for a handler looks: the call is made again unless one runs (sigsuspend, pause).
+func (t *Thread) handlerRan() (uint64, error) {
 	if t.signalPending() {
 		return 0, ERESTARTNOHAND
 	}
-	t.blockOn = t.handlerCall()
-	return 0, errBlock
-}
-
-// handlerCall is the record of a call that waits for a signal, and for no queue.
-func (t *Thread) handlerCall() *pendingCall {
-	return &pendingCall{queue: new(Queue), try: func() (uint64, error) {
-		if t.signalPending() {
-			return 0, ERESTARTNOHAND
-		}
-		return 0, errWait
-	}}
+	return 0, errWait
 }
 
 // takeSuspended has a sigsuspend or pause that waits in ring 0 wait here, so that its end is part of the sender's call. It
@@ -213,7 +224,7 @@ func (t *Thread) takeSuspended() bool {
 	}
 	t.call = callState{nr: t.slot.OrigRAX, active: true}
 	t.keepMask(sig.Set(atomicLoad(&w.Aux)))
-	t.startAwait(t.handlerCall())
+	t.startAwait(&pendingCall{queue: new(Queue), try: t.handlerRan})
 	return true
 }
 
@@ -227,7 +238,7 @@ func (t *Thread) replaceMask(s sig.Set) {
 // keepMask has the mask restored when the call ends.
 func (t *Thread) keepMask(old sig.Set) { t.savedMask = &old }
 
-func sysPause(t *Thread, _ Args) (uint64, error) { return t.awaitHandler() }
+func sysPause(t *Thread, _ Args) (uint64, error) { return t.awaitSignal(t.handlerRan) }
 
 func sysSigaltstack(t *Thread, a Args) (uint64, error) {
 	newAt, oldAt := a[0], a[1]
