@@ -8,7 +8,8 @@ import (
 )
 
 // What programs say about their signals: rt_sigaction(2), rt_sigprocmask(2), and two calls that only leave a word for the
-// thread's end. Signals are sent and delivered by the shim alone, and rt_sigreturn(2) is beside this (frame.go); see package signals for what it and ring 0 owe each other.
+// thread's end. The shim sends and delivers signals, but for what kill.go has; see package signals for what it and ring 0 owe
+// each other.
 
 const (
 	sigsetSize = 8 // sizeof(sigset_t) of the kernel

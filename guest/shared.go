@@ -177,7 +177,8 @@ type PerCPU struct {
 	// PollFDs is an array of struct pollfd from user memory.
 	PollFDs [PollFiles]uint64
 	// A signal frame on its way to the thread's slot.
-	Frame   signals.Context
+	Frame   signals.Frame
+	Action  signals.Action
 	FPHead  signals.FPHead
 	FPMagic uint32
 	// Probe is an index that the self-test uses to provoke a bounds panic.
@@ -291,6 +292,9 @@ type ThreadHead struct {
 	// or that has to be forgotten, rt_sigreturn is the shim's. Host writes.
 	AltStack signals.Stack
 	Restart  uint64
+
+	// Trap is the thread's last exception, which signal frames tell. Host writes.
+	Trap struct{ Vector, Err, CR2 uint64 }
 }
 
 // Vec is the buffer of a blocked read or write that has several parts: the user's iovecs, copied and checked.

@@ -168,7 +168,8 @@ func (p *Process) copyActions(a *cloneArgs) (*sigActions, error) {
 // c is discarded.
 func (t *Thread) copyTo(c *Thread, a *cloneArgs) error {
 	s := t.slot
-	regs := regsOf(s)
+	var regs sig.Regs
+	s.CopyRegs(&regs)
 	c.slot.SetRegs(&regs)
 	c.slot.RAX = 0
 	c.slot.FSBase, c.slot.GSBase = s.FSBase, s.GSBase

@@ -82,11 +82,11 @@ func (t *Thread) pageFault(addr, code uint64) {
 			// Whether something is mapped there is no program's business (sanitize_error_code).
 			code |= abi.PFPresent
 		}
-		t.trap.vector, t.trap.err, t.trap.cr2 = abi.VecPF, code, addr
+		t.slot.Trap.Vector, t.slot.Trap.Err, t.slot.Trap.CR2 = abi.VecPF, code, addr
 		t.force(sig.Fault(int(se.Signo), se.Code, addr))
 	default:
 		// A file that cannot be read, or a table that cannot be allocated.
-		t.trap.vector, t.trap.err, t.trap.cr2 = abi.VecPF, code|abi.PFUser, addr
+		t.slot.Trap.Vector, t.slot.Trap.Err, t.slot.Trap.CR2 = abi.VecPF, code|abi.PFUser, addr
 		t.force(sig.Fault(sig.SIGBUS, sig.BUS_ADRERR, addr))
 	}
 }
@@ -135,7 +135,7 @@ func (t *Thread) exception(vector, code uint64) {
 		t.k.fail(&HostileError{fmt.Sprintf("exception with vector %d", vector)})
 		return
 	}
-	t.trap.vector, t.trap.err = vector, code
+	t.slot.Trap.Vector, t.slot.Trap.Err = vector, code
 	i := sig.Kernel(ts.signo)
 	if ts.code != 0 {
 		addr := uint64(0)

@@ -3,7 +3,6 @@ package shim
 import (
 	"sync/atomic"
 
-	"culvert/guest"
 	"culvert/guest/signals"
 	"culvert/shim/abi"
 	"culvert/shim/sig"
@@ -47,22 +46,22 @@ func (t *Thread) pushFrame(act *sigAction, i *sig.Info, saved sig.Set) error {
 		return unix.EFAULT
 	}
 	s := t.slot
-	frameAt, fpAt, err := sig.Place(s.RSP, t.altstack, act.flags&SA_ONSTACK != 0, t.k.xstate.FrameSize())
-	if err != nil {
-		return err
+	frameAt, fpAt, ok := signals.Place(s.RSP, &t.altstack, act.flags&SA_ONSTACK != 0, uint64(t.k.xstate.FrameSize()))
+	if !ok {
+		return unix.EFAULT
 	}
 	f := sig.Frame{
 		Restorer: act.restorer,
-		Flags:    sig.UC_SIGCONTEXT_SS | sig.UC_STRICT_RESTORE_SS,
+		Flags:    signals.UC_SIGCONTEXT_SS | signals.UC_STRICT_RESTORE_SS,
 		Stack:    t.altstack,
-		Regs:     regsOf(s),
 		CS:       abi.UserCS, SS: abi.UserDS,
-		Err: t.trap.err, Trapno: t.trap.vector, CR2: t.trap.cr2,
+		Err: s.Trap.Err, Trapno: s.Trap.Vector, CR2: s.Trap.CR2,
 		FPState: fpAt,
 		Mask:    saved,
 	}
+	s.CopyRegs(&f.Regs)
 	if t.k.xstate.XCR0 != 0 {
-		f.Flags |= sig.UC_FP_XSTATE
+		f.Flags |= signals.UC_FP_XSTATE
 	}
 	if act.flags&SA_SIGINFO != 0 {
 		f.Info = i
@@ -79,6 +78,8 @@ func (t *Thread) pushFrame(act *sigAction, i *sig.Info, saved sig.Set) error {
 	s.RDI, s.RSI, s.RDX = uint64(i.Signo), frameAt+sig.InfoOffset, frameAt+sig.ContextOffset
 	s.RAX, s.RSP, s.RIP = 0, frameAt, act.handler
 	s.RFLAGS &^= handlerClears
+	t.k.xstate.Init(s.XSave[:]) // fpu__clear_user_states
+	t.flags |= abi.FlagFPU
 	t.returnByIret()
 	return nil
 }
@@ -173,13 +174,4 @@ func (k *Kernel) minSigStack() uint64 {
 func (k *Kernel) sigFrameSize() uint64 {
 	// MAX_FRAME_PADDING and MAX_XSAVE_PADDING of arch/x86/kernel/signal.c.
 	return (uint64(sig.FrameSize) + 15 + uint64(k.xstate.FrameSize()) + 63 + 15) &^ 15
-}
-
-// regsOf copies the registers out of a slot.
-func regsOf(s *guest.Thread) sig.Regs {
-	return sig.Regs{
-		R8: s.R8, R9: s.R9, R10: s.R10, R11: s.R11, R12: s.R12, R13: s.R13, R14: s.R14, R15: s.R15,
-		RDI: s.RDI, RSI: s.RSI, RBP: s.RBP, RBX: s.RBX, RDX: s.RDX, RAX: s.RAX, RCX: s.RCX, RSP: s.RSP,
-		RIP: s.RIP, RFLAGS: s.RFLAGS,
-	}
 }

@@ -64,8 +64,11 @@ func TestHandlerAndReturn(t *testing.T) {
 	if m := x.thread().mask(); m != sig.Of(sig.SIGUSR1, sig.SIGUSR2) {
 		t.Errorf("mask in the handler %#x", m)
 	}
-	// What the handler does to the FPU is undone.
-	x.slot.XSave[160], x.slot.XSave[576], x.slot.RBX = 0, 0, 0
+	// The handler starts with a fresh FPU, and what it does to it is undone.
+	if x.slot.XSave[160] != 0 || le64(x.slot.XSave[512:]) != 3 || x.slot.XSave[25] != 0x1f {
+		t.Errorf("in the handler: xmm %#x, components %#x", x.slot.XSave[160], le64(x.slot.XSave[512:]))
+	}
+	x.slot.XSave[160], x.slot.XSave[576], x.slot.RBX = 1, 1, 0
 	x.sigreturn()
 	if x.slot.RIP != rip+2 || x.slot.RBX != 0x1234 || x.slot.XSave[160] != 0xab || x.slot.XSave[576] != 0xcd || x.slot.RAX != 0 {
 		t.Errorf("after sigreturn: rip %#x rbx %#x xmm %#x ymm %#x", x.slot.RIP, x.slot.RBX, x.slot.XSave[160], x.slot.XSave[576])

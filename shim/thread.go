@@ -44,8 +44,6 @@ type Thread struct {
 	pending   sig.Queue
 	waitFor   sig.Set // what sigtimedwait wants although it is blocked
 	altstack  sig.Stack
-	// The last exception, for signal frames.
-	trap struct{ vector, err, cr2 uint64 }
 
 	// Set by the program for the thread's end.
 	pdeathsig int
@@ -130,6 +128,7 @@ func (k *Kernel) newThread(p *Process, tid int) (*Thread, error) {
 	s.TSCIn, s.TSCRun, s.Faults, s.Waits, s.Yields = 0, 0, 0, 0, 0
 	s.Wait = guest.Wait{}
 	s.Mask, s.RobustList, s.ClearTID = 0, 0, 0
+	s.Trap.Vector, s.Trap.Err, s.Trap.CR2 = 0, 0, 0
 	t.storeAltstack(sig.Stack{})
 	t.goOnBy(nil)
 	setSlotSignals(s, p.actions.gva())

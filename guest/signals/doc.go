@@ -40,8 +40,14 @@
 //   - the same of an action: if the shim ends a process by a signal's old action, then no thread that has changed the action
 //     executes anything in ring 3 after that.
 //
-// A signal is delivered by the shim, while it serves the thread, by the mask that is there then. What a change makes the shim
+// A signal is delivered by the shim, while it serves the thread, by the mask that is there then; or by a thread that sends it to
+// itself, does not block it, and finds nothing in Pending that would have to come first. What a change makes the shim
 // discard (an action that ignores a signal) is never done in ring 0.
+//
+// # Frames
+//
+// The shim writes the frame of a handler, and ring 0 that of a signal which a thread sends itself; ring 0 takes frames back, if they
+// are of the usual form. Both write and accept the same, which is compared in package sig.
 //
 // # Waiting for a signal
 //

@@ -12,6 +12,7 @@ const (
 	FXSaveSize  = 512
 	XSaveHeader = FXSaveSize + 64
 
+	offFCW       = 0
 	OffMXCSR     = 24
 	OffMXCSRMask = 28
 	// OffHead is where FPHead lies.
@@ -21,6 +22,13 @@ const (
 
 	// mxcsrDefaultMask holds where FXSAVE reports a mask of 0.
 	mxcsrDefaultMask = 0xffbf
+
+	// legacy is the components of the legacy region, x87 and SSE, in XSTATE_BV.
+	legacy = 3
+
+	// InitFCW and InitMXCSR mask all exceptions.
+	InitFCW   = 0x37f
+	InitMXCSR = 0x1f80
 )
 
 // FPHead is what the state says of itself: struct _fpx_sw_bytes, which lies where FXSAVE leaves bytes to software, and the

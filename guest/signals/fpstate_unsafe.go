@@ -42,6 +42,56 @@ func (a *FPArea) Restore(from uint64, head *FPHead, magic *uint32, copyIn func(d
 	return true
 }
 
+// FrameSize is how many bytes the state takes in a signal frame.
+//
+//go:nosplit
+func (a *FPArea) FrameSize() uint64 {
+	if a.XCR0 == 0 {
+		return FXSaveSize
+	}
+	return a.Size + magicLen
+}
+
+// Store writes the area's state to a user address, as a frame has it (copy_fpstate_to_sigframe, save_xstate_epilog). It reports
+// false after a fault. copyOut and the scratch are as in Restore.
+//
+//go:nosplit
+func (a *FPArea) Store(to uint64, head *FPHead, magic *uint32, copyOut func(dst, src unsafe.Pointer, n uint64) uint64) bool {
+	if a.XCR0 == 0 {
+		return copyOut(user(to), a.Area, FXSaveSize) == 0
+	}
+	zero(unsafe.Pointer(head), uint64(unsafe.Sizeof(*head)))
+	head.Magic1, head.ExtendedSize, head.Features, head.Size = FP_XSTATE_MAGIC1, uint32(a.Size)+magicLen, a.XCR0, uint32(a.Size)
+	head.BV = *(*uint64)(unsafe.Add(a.Area, offBV))&a.XCR0 | legacy
+	*magic = FP_XSTATE_MAGIC2
+	return copyOut(user(to), a.Area, OffHead) == 0 &&
+		copyOut(user(to+OffHead), unsafe.Pointer(head), uint64(unsafe.Sizeof(*head))) == 0 &&
+		copyOut(user(to+XSaveHeader), unsafe.Add(a.Area, XSaveHeader), a.Size-XSaveHeader) == 0 &&
+		copyOut(user(to+a.Size), unsafe.Pointer(magic), magicLen) == 0
+}
+
+// Reset makes the area the state that a fresh thread and a signal handler start with (init_fpstate). Components beyond the
+// legacy region are left out of XSTATE_BV.
+//
+//go:nosplit
+func (a *FPArea) Reset() {
+	zero(a.Area, OffHead)
+	*(*uint16)(unsafe.Add(a.Area, offFCW)) = InitFCW
+	*(*uint32)(unsafe.Add(a.Area, OffMXCSR)) = InitMXCSR
+	if a.XCR0 != 0 {
+		*(*uint64)(unsafe.Add(a.Area, offBV)) = legacy
+	}
+}
+
+// zero clears n bytes, a multiple of 8, by stores that the compiler does not make a call of the runtime.
+//
+//go:nosplit
+func zero(p unsafe.Pointer, n uint64) {
+	for i := uint64(0); i < n; i += 8 {
+		*(*uint64)(unsafe.Add(p, i)) = 0
+	}
+}
+
 // user makes a pointer of a program's address, which is no Go object: the conversion goes through memory, since vet takes a
 // plain one for a mistake.
 //

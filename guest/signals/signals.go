@@ -13,6 +13,10 @@ const (
 	Ignored = 1<<(17-1) | 1<<(18-1) | 1<<(23-1) | 1<<(28-1)
 )
 
+// Job is the signals that do something by being sent, and those that stop a process, beside Unblockable: SIGCONT, SIGTSTP, SIGTTIN
+// and SIGTTOU.
+const Job = Unblockable | 1<<(18-1) | 1<<(20-1) | 1<<(21-1) | 1<<(22-1)
+
 // Handlers that are none.
 const (
 	SIG_DFL = 0

@@ -15,6 +15,7 @@ const (
 	SYS_SCHED_YIELD     = 24
 	SYS_PAUSE           = 34
 	SYS_GETPID          = 39
+	SYS_KILL            = 62
 	SYS_GETUID          = 102
 	SYS_GETGID          = 104
 	SYS_GETEUID         = 107
@@ -22,10 +23,12 @@ const (
 	SYS_GETPPID         = 110
 	SYS_RT_SIGSUSPEND   = 130
 	SYS_GETTID          = 186
+	SYS_TKILL           = 200
 	SYS_FUTEX           = 202
 	SYS_SET_TID_ADDRESS = 218
 	SYS_CLOCK_GETTIME   = 228
 	SYS_EPOLL_WAIT      = 232
+	SYS_TGKILL          = 234
 	SYS_PSELECT6        = 270
 	SYS_PPOLL           = 271
 	SYS_SET_ROBUST_LIST = 273

@@ -2,7 +2,6 @@ package sig
 
 import (
 	"encoding/binary"
-	"errors"
 
 	"culvert/guest/signals"
 )
@@ -15,8 +14,8 @@ const FrameSize = signals.FrameSize
 
 // Offsets in struct rt_sigframe. The alternate stack is a stack_t at 16 in the ucontext.
 const (
-	contextSize = 304
-	offContext  = 8
+	contextSize = InfoOffset - ContextOffset
+	offContext  = ContextOffset
 	offFlags    = offContext
 	offStack    = offContext + 16
 	offRegs     = offContext + 40
@@ -28,19 +27,9 @@ const (
 	offFPState  = offErr + 32
 	offMask     = offContext + 296
 	// InfoOffset and ContextOffset are what a handler's second and third arguments point at.
-	ContextOffset = offContext
-	InfoOffset    = offContext + contextSize
+	ContextOffset = signals.ContextOffset
+	InfoOffset    = signals.InfoOffset
 )
-
-// Flags of a ucontext (arch/x86/include/uapi/asm/ucontext.h).
-const (
-	UC_FP_XSTATE         = 1
-	UC_SIGCONTEXT_SS     = 2
-	UC_STRICT_RESTORE_SS = 4
-)
-
-// redZone is the memory below the stack pointer that the x86-64 ABI lets a function use.
-const redZone = 128
 
 // Frame is what a signal frame says.
 type Frame struct {
@@ -107,25 +96,4 @@ func list(r *Regs) [18]*uint64 {
 		&r.R8, &r.R9, &r.R10, &r.R11, &r.R12, &r.R13, &r.R14, &r.R15,
 		&r.RDI, &r.RSI, &r.RBP, &r.RBX, &r.RDX, &r.RAX, &r.RCX, &r.RSP, &r.RIP, &r.RFLAGS,
 	}
-}
-
-// ErrOverflow says that the frame does not fit on the alternate stack.
-var ErrOverflow = errors.New("the signal frame overflows the alternate stack")
-
-// Place is get_sigframe: where the FPU state (fpSize bytes) and the frame go, for a thread with that stack pointer.
-// onStack is SA_ONSTACK.
-func Place(sp uint64, alt Stack, onStack bool, fpSize int) (frame, fpstate uint64, err error) {
-	bounded := alt.On(sp)
-	sp -= redZone
-	if onStack && alt.State(sp) == 0 {
-		sp = alt.SP + alt.Size
-		bounded = true
-	}
-	fpstate = (sp - uint64(fpSize)) &^ 63
-	// The handler starts as if called: 16-byte alignment less the return address.
-	frame = (fpstate-FrameSize)&^15 - 8
-	if bounded && !alt.contains(frame) {
-		return 0, 0, ErrOverflow
-	}
-	return frame, fpstate, nil
 }

@@ -1,9 +1,13 @@
 package sig
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"culvert/guest/signals"
+)
 
 // InfoSize is the size of siginfo_t.
-const InfoSize = 128
+const InfoSize = signals.InfoSize
 
 // Values of si_code (include/uapi/asm-generic/siginfo.h). Positive ones come from the kernel.
 const (

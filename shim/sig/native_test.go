@@ -77,13 +77,13 @@ func TestFrameIsLinux(t *testing.T) {
 		if f.Mask != Of(SIGHUP) || f.FPState != n.fpAt || info.Signo != SIGUSR1 || info.Code != SI_TKILL {
 			t.Errorf("%v: mask %#x, fpstate %#x (at %#x), signal %d, code %d", args, f.Mask, f.FPState, n.fpAt, info.Signo, info.Code)
 		}
-		if want := uint64(UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS | UC_FP_XSTATE); f.Flags != want {
+		if want := uint64(signals.UC_SIGCONTEXT_SS | signals.UC_STRICT_RESTORE_SS | signals.UC_FP_XSTATE); f.Flags != want {
 			t.Errorf("%v: uc_flags %#x, want %#x", args, f.Flags, want)
 		}
 		// Where the kernel put it is where Place does.
-		at, fpAt, err := Place(f.Regs.RSP, f.Stack, len(args) > 0, len(n.fp))
-		if err != nil || at != n.at || fpAt != n.fpAt {
-			t.Errorf("%v: Place gives %#x, %#x, %v; Linux %#x, %#x", args, at, fpAt, err, n.at, n.fpAt)
+		at, fpAt, ok := signals.Place(f.Regs.RSP, &f.Stack, len(args) > 0, uint64(len(n.fp)))
+		if !ok || at != n.at || fpAt != n.fpAt {
+			t.Errorf("%v: Place gives %#x, %#x, %t; Linux %#x, %#x", args, at, fpAt, ok, n.at, n.fpAt)
 		}
 	}
 }

@@ -34,6 +34,10 @@ func TestContextIsTheFrame(t *testing.T) {
 			t.Errorf("%s at %d, not %d", what, pair[0], want)
 		}
 	}
+	if n := unsafe.Sizeof(signals.Frame{}); n != FrameSize || unsafe.Offsetof(signals.Frame{}.Context) != ContextOffset ||
+		unsafe.Offsetof(signals.Frame{}.Info) != InfoOffset {
+		t.Errorf("Frame has %d bytes", n)
+	}
 	if n := unsafe.Sizeof(signals.FPHead{}); n != signals.XSaveHeader-signals.OffHead {
 		t.Errorf("FPHead has %d bytes", n)
 	}
@@ -63,6 +67,17 @@ func (m memory) copyIn(dst, src unsafe.Pointer, n uint64) uint64 {
 		return n
 	}
 	copy(unsafe.Slice((*byte)(dst), n), m.bytes[off:off+can])
+	return n - uint64(can)
+}
+
+// copyOut is guest.PerCPU.Copy the other way.
+func (m memory) copyOut(dst, src unsafe.Pointer, n uint64) uint64 {
+	off := int(uintptr(dst) - uintptr(unsafe.Pointer(&m.bytes[0])))
+	can := min(max(m.mapped-off, 0), int(n))
+	if n <= 16 && can < int(n) {
+		return n
+	}
+	copy(m.bytes[off:off+can], unsafe.Slice((*byte)(src), n))
 	return n - uint64(can)
 }
 
@@ -121,6 +136,50 @@ func FuzzRingRestore(f *testing.F) {
 			t.Fatal("ring 0 accepts what it could not read")
 		case done && !bytes.Equal(ring, host):
 			t.Fatalf("ring 0 has\n%x, the shim\n%x", ring, host)
+		}
+	})
+}
+
+// FuzzRingStore: the state that ring 0 writes to a frame is the one that the shim writes, and a handler's is the same.
+func FuzzRingStore(f *testing.F) {
+	for i, x := range fuzzSizes {
+		area := make([]byte, x.Size)
+		x.Init(area)
+		f.Add(i, area, 4096)
+		f.Add(i, bytes.Repeat([]byte{0x5a}, x.Size), 600)
+	}
+	f.Fuzz(func(t *testing.T, which int, state []byte, mapped int) {
+		x := fuzzSizes[uint(which)%uint(len(fuzzSizes))]
+		area := aligned(x.Size)
+		copy(area, state)
+		if x.XCR0 != 0 { // what XSAVE never writes
+			clear(area[offSW:offXSTATEBV])
+			clear(area[offXCOMPBV:signals.XSaveHeader])
+		}
+		m := memory{aligned(4096), mapped}
+		user := m.bytes[:x.FrameSize()]
+		a := signals.FPArea{Area: unsafe.Pointer(&area[0]), Size: uint64(x.Size), XCR0: x.XCR0}
+		if a.FrameSize() != uint64(len(user)) {
+			t.Fatalf("%d bytes, not %d", a.FrameSize(), len(user))
+		}
+		head, magic := new(signals.FPHead), new(uint32)
+		head.Compact[3] = 0x1234 // of another program
+		done := a.Store(uint64(uintptr(unsafe.Pointer(&user[0]))), head, magic, m.copyOut)
+		if done != (mapped >= len(user)) {
+			t.Fatalf("stored: %t, with %d of %d bytes there", done, mapped, len(user))
+		}
+		if want := x.Save(area); done && !bytes.Equal(user, want) {
+			t.Fatalf("ring 0 writes\n%x, the shim\n%x", user, want)
+		}
+		a.Reset()
+		fresh := make([]byte, x.Size)
+		x.Init(fresh)
+		same := min(x.Size, signals.XSaveHeader)
+		if x.XCR0 == 0 {
+			same = signals.OffHead // the bytes behind are software's
+		}
+		if !bytes.Equal(area[:same], fresh[:same]) {
+			t.Fatalf("a handler starts with\n%x, a program with\n%x", area[:same], fresh[:same])
 		}
 	})
 }

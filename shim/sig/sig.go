@@ -2,7 +2,11 @@
 // binary layout of siginfo_t and of the x86-64 signal frame (arch/x86/kernel/signal_64.c, fpu/signal.c).
 package sig
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"culvert/guest/signals"
+)
 
 // NSIG is the largest signal number; SIGRTMIN the first real-time signal as the kernel counts them
 // (include/uapi/asm-generic/signal.h).
@@ -86,33 +90,12 @@ const (
 		1<<(SIGBUS-1) | 1<<(SIGSYS-1) | 1<<(SIGXCPU-1) | 1<<(SIGXFSZ-1)
 )
 
-// Flags of a stack_t (include/uapi/linux/signal.h).
+// Flags of a stack_t.
 const (
-	SS_ONSTACK    = 1
-	SS_DISABLE    = 2
-	SS_AUTODISARM = 1 << 31
+	SS_ONSTACK    = signals.SS_ONSTACK
+	SS_DISABLE    = signals.SS_DISABLE
+	SS_AUTODISARM = signals.SS_AUTODISARM
 )
 
 // Stack is a stack_t, the alternate signal stack; Size 0 is none.
-type Stack struct {
-	SP    uint64
-	Flags uint32 // as sigaltstack(2) was given them
-	Size  uint64
-}
-
-// contains is __on_sig_stack.
-func (s Stack) contains(sp uint64) bool { return sp > s.SP && sp-s.SP <= s.Size }
-
-// On is on_sig_stack: whether a thread with that stack pointer runs on the stack.
-func (s Stack) On(sp uint64) bool { return s.Flags&SS_AUTODISARM == 0 && s.contains(sp) }
-
-// State is sas_ss_flags: SS_DISABLE, SS_ONSTACK or 0.
-func (s Stack) State(sp uint64) uint32 {
-	switch {
-	case s.Size == 0:
-		return SS_DISABLE
-	case s.On(sp):
-		return SS_ONSTACK
-	}
-	return 0
-}
+type Stack = signals.Stack

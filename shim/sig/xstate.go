@@ -16,10 +16,6 @@ const (
 
 	xfeatureFP  = 1
 	xfeatureSSE = 2
-
-	initFCW = 0x37f
-	// InitMXCSR masks all exceptions.
-	InitMXCSR = 0x1f80
 )
 
 // ErrBadState says that the processor would refuse the FPU state: sigreturn then raises SIGSEGV.
@@ -42,8 +38,8 @@ func (x XState) FrameSize() int {
 // Init makes area the state of a fresh thread (Linux's init_fpstate).
 func (x XState) Init(area []byte) {
 	clear(area[:x.Size])
-	binary.LittleEndian.PutUint16(area[offFCW:], initFCW)
-	binary.LittleEndian.PutUint32(area[signals.OffMXCSR:], InitMXCSR)
+	binary.LittleEndian.PutUint16(area[offFCW:], signals.InitFCW)
+	binary.LittleEndian.PutUint32(area[signals.OffMXCSR:], signals.InitMXCSR)
 	if x.XCR0 != 0 {
 		binary.LittleEndian.PutUint64(area[offXSTATEBV:], xfeatureFP|xfeatureSSE)
 	}
