@@ -12,6 +12,10 @@ const (
 	FXSaveSize  = 512
 	XSaveHeader = FXSaveSize + 64
 
+	// FXRSTOR and XRSTOR fault unless the state is aligned to these.
+	FXSaveAlign = 16
+	XSaveAlign  = 64
+
 	offFCW       = 0
 	OffMXCSR     = 24
 	OffMXCSRMask = 28

@@ -25,14 +25,14 @@ func (a *FPArea) Restore(from uint64, head *FPHead, magic *uint32, copyIn func(d
 	allowed := MXCSRMask(*mask)
 	if a.XCR0 != 0 {
 		*magic = 0
-		if from&63 != 0 || copyIn(unsafe.Pointer(head), user(from+OffHead), uint64(unsafe.Sizeof(*head))) != 0 ||
+		if from&(XSaveAlign-1) != 0 || copyIn(unsafe.Pointer(head), user(from+OffHead), uint64(unsafe.Sizeof(*head))) != 0 ||
 			!head.Extended(a.Size) || uint64(head.Size) != a.Size || head.Features&a.XCR0 == 0 || !head.Valid(a.XCR0) ||
 			copyIn(unsafe.Pointer(magic), user(from+a.Size), magicLen) != 0 || *magic != FP_XSTATE_MAGIC2 ||
 			copyIn(unsafe.Add(a.Area, XSaveHeader), user(from+XSaveHeader), a.Size-XSaveHeader) != 0 {
 			return false
 		}
 	}
-	if copyIn(a.Area, user(from), OffHead) != 0 || *mxcsr&^allowed != 0 {
+	if from&(FXSaveAlign-1) != 0 || copyIn(a.Area, user(from), OffHead) != 0 || *mxcsr&^allowed != 0 {
 		return false
 	}
 	*mask = allowed

@@ -71,7 +71,7 @@ func (x XState) Save(area []byte) []byte {
 func (x XState) Restore(area, state []byte, addr uint64) error {
 	le := binary.LittleEndian
 	mask := signals.MXCSRMask(le.Uint32(area[signals.OffMXCSRMask:]))
-	if le.Uint32(state[signals.OffMXCSR:])&^mask != 0 {
+	if addr&(signals.FXSaveAlign-1) != 0 || le.Uint32(state[signals.OffMXCSR:])&^mask != 0 {
 		return ErrBadState
 	}
 	if x.XCR0 == 0 {
@@ -83,7 +83,7 @@ func (x XState) Restore(area, state []byte, addr uint64) error {
 	bv := uint64(xfeatureFP | xfeatureSSE)
 	// If only the legacy region counts, the other components start afresh.
 	if features := x.features(&head, state); features != 0 {
-		if addr&63 != 0 || !head.Valid(x.XCR0) {
+		if addr&(signals.XSaveAlign-1) != 0 || !head.Valid(x.XCR0) {
 			return ErrBadState
 		}
 		bv = head.BV & features

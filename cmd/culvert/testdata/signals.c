@@ -146,7 +146,8 @@ static void look(int n, siginfo_t *i, void *c) {
 		if (sigismember(&m, s) == 1) now |= 1ull << (s - 1);
 	memcpy(&before, &u->uc_sigmask, 8);
 	struct { uint32_t magic1, extended; uint64_t features; uint32_t size; } *sw = (void *)((char *)fp + 464);
-	int whole = sw->magic1 != 0x46505853 || sw->extended == sw->size + 4 && *(uint32_t *)((char *)fp + sw->size) == 0x46505845;
+	int whole = !(u->uc_flags & 1) || // UC_FP_XSTATE
+				sw->magic1 == 0x46505853 && sw->extended == sw->size + 4 && *(uint32_t *)((char *)fp + sw->size) == 0x46505845;
 	printf(" in %d: fpu %x %hx %lx was %x %hx; mask %lx was %lx old %llx; flags %lx link %p; trap %lld err %lld cr2 %llx csgsfs %llx; %s, %s, %s\n", n,
 		   mxcsr, fcw, xmm, fp->mxcsr, fp->cwd, now, before, u->uc_mcontext.gregs[REG_OLDMASK], u->uc_flags & ~1, (void *)u->uc_link,
 		   u->uc_mcontext.gregs[REG_TRAPNO], u->uc_mcontext.gregs[REG_ERR], u->uc_mcontext.gregs[REG_CR2],
@@ -198,6 +199,61 @@ static void frames(void) {
 	printf("no room: %#x\n", st & ~0x80);
 	sigemptyset(&term);
 	CHECK(sigprocmask(SIG_SETMASK, &term, 0) == 0);
+}
+
+// Frames of the kernel's in which one word is wrong: a child each, and what it ends with.
+static void spoil(int n, siginfo_t *i, void *c) {
+	ucontext_t *u = c;
+	greg_t *g = u->uc_mcontext.gregs;
+	char *fp = (char *)u->uc_mcontext.fpregs;
+	uint64_t *magic1 = (void *)(fp + 464), *bv = (void *)(fp + 512);
+	uint32_t size = ((uint32_t *)magic1)[4];
+	switch (what) {
+	case 0: g[REG_RIP] ^= 1l << 47; break;
+	case 1: g[REG_RIP] ^= 1l << 63; break;
+	case 2: g[REG_RIP] = 0x7ffffffff000; break;
+	case 3: g[REG_RIP] = -4096; break;
+	case 4: g[REG_RSP] ^= 1l << 63; break;
+	case 5: g[REG_RSP] = 0; break;
+	case 6: g[REG_EFL] ^= 1 << 8; break; // TF
+	case 7: g[REG_EFL] ^= ~0xffl & ~(1 << 8 | 1 << 10 | 1 << 18); break;
+	case 8: *(uint32_t *)(fp + 24) ^= 1 << 16; break; // MXCSR
+	case 9: *(uint32_t *)(fp + 24) = -1; break;
+	case 10: bv[0] ^= 1l << 62; break;
+	case 11: bv[1] ^= 1l << 63; break;
+	case 12: bv[0] = 0; break;
+	case 13: *magic1 ^= 1; break;
+	case 14: magic1[1] = 0; break; // features
+	case 15: ((uint32_t *)magic1)[4] ^= 64; break;
+	case 16: ((uint32_t *)magic1)[4] = -1; break;
+	case 17: *(uint32_t *)(fp + size) ^= 1; break;
+	case 18: u->uc_mcontext.fpregs = (void *)(fp + 8); break;
+	case 19: u->uc_mcontext.fpregs = (void *)-4096l; break;
+	case 20: u->uc_mcontext.fpregs = (void *)0x7ffffffff000; break;
+	case 21: u->uc_mcontext.fpregs = (void *)4096; break;
+	case 22: memset(&u->uc_sigmask, -1, 8); break;
+	case 23: u->uc_stack.ss_size = 1; break;
+	case 24: u->uc_flags = 0; break;
+	case 25: ((uint32_t *)fp)[1] = -1; break; // the x87 tag word, and what is beside it
+	}
+}
+
+static void spoilt(void) {
+	for (what = 0; what < 26; what++) {
+		pid_t p = fork();
+		if (!p) {
+			alarm(60);
+			on(SIGUSR1, spoil, 0);
+			syscall(SYS_kill, getpid(), SIGUSR1);
+			_exit(7);
+		}
+		int st;
+		CHECK(waitpid(p, &st, 0) == p);
+		// Reserved bits of MXCSR fault on processors, and not on those that QEMU emulates.
+		int any = what == 8 || what == 9;
+		if (any) CHECK(st == 7 << 8 || (st & ~0x80) == SIGSEGV);
+		printf("spoilt %d: %#x\n", what, any ? 0 : st & ~0x80);
+	}
 }
 
 // Frames that are cut off, or lie where nothing is: SIGSEGV. The child answers with its status.
@@ -327,6 +383,7 @@ int main(int argc, char **argv) {
 	registers();
 	changes();
 	frames();
+	spoilt();
 	faults();
 	threads(100);
 	processes(100);
