@@ -85,7 +85,9 @@ func OpenLink(memory, bell int) (*Link, error) {
 	if err := checkRing(st.Size - link.RingOffset); err != nil {
 		return nil, fmt.Errorf("pipe between VMs: %w", err)
 	}
-	mem, err := unix.Mmap(memory, 0, int(st.Size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	// All of a ring is used again and again, and a page that the guest touches first is a fault in KVM, with another in it
+	// unless the page is mapped here.
+	mem, err := unix.Mmap(memory, 0, int(st.Size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
 	if err != nil {
 		return nil, fmt.Errorf("map a pipe between VMs: %w", err)
 	}
