@@ -6,8 +6,8 @@
 // Each vCPU has one host thread, locked, which alone calls KVM_RUN on it. One more goroutine, the monitor, gives time
 // slices; it sleeps while every vCPU idles.
 //
-// Go's scheduler is told that KVM_RUN lasts where it is likely to (kvm.VCPU.RunLong), and that the monitor's look at the guest after
-// each slice is one long system call (watch). So its own monitor thread sleeps while the guest runs: else it would wake up
+// Go's scheduler is told that KVM_RUN lasts where it is likely to (kvm.VCPU.RunLong), and a vCPU's sleep (package
+// shim/longcall), and that the monitor's look at the guest after each slice is one long system call (watch). So its own monitor thread sleeps while the guest runs: else it would wake up
 // every 20 us at first, and for each slice of ours, and each time is an exit.
 //
 // # Kick

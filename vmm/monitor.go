@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"culvert/guest"
+	"culvert/shim/longcall"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,7 +50,7 @@ func (vm *VM) monitor() {
 // await sleeps until wakeMonitor.
 func (vm *VM) await() {
 	fds := [1]unix.PollFd{{Fd: int32(vm.resumed), Events: unix.POLLIN}}
-	_, _ = unix.Poll(fds[:], -1) // EINTR: the monitor looks again
+	_, _ = longcall.Poll(fds[:]) // EINTR: the monitor looks again
 }
 
 // hush takes back what wakeMonitor wrote.

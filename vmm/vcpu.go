@@ -9,6 +9,7 @@ import (
 	"culvert/guest"
 	"culvert/kvm"
 	"culvert/shim/abi"
+	"culvert/shim/longcall"
 
 	"golang.org/x/sys/unix"
 )
@@ -215,14 +216,13 @@ func (c *vcpu) doze() error {
 
 // sleep returns when the vCPU's eventfd was written to, or one of fds has what it waits for.
 func (c *vcpu) sleep() error {
-	var count [8]byte
 	if len(c.fds) == 0 {
-		_, err := unix.Read(c.wake, count[:])
-		return ignoreEINTR(err)
+		return ignoreEINTR(longcall.ReadCount(c.wake))
 	}
+	var count [8]byte
 	n := len(c.fds)
 	c.fds = append(c.fds, unix.PollFd{Fd: int32(c.wake), Events: unix.POLLIN})
-	_, err := unix.Poll(c.fds, -1)
+	_, err := longcall.Poll(c.fds)
 	if err == nil && c.fds[n].Revents != 0 {
 		_, err = unix.Read(c.wake, count[:])
 	}

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"culvert/shim/longcall"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -124,7 +126,7 @@ func (p *Pump) poll(events int16, watch bool) int16 {
 		n = 2
 	}
 	for {
-		if _, err := unix.Poll(fds[:n], -1); err != unix.EINTR {
+		if _, err := longcall.Poll(fds[:n]); err != unix.EINTR {
 			break
 		}
 	}

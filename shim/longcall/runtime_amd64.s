@@ -1,0 +1,1 @@
+// A package with functions whose body is elsewhere (go:linkname) needs an assembly file.
