@@ -94,7 +94,7 @@ func (pr *procFS) fdLink(s *procFDs, fd int, f *OpenFile) vfs.Inode {
 	if f.write {
 		mode |= 0o300
 	}
-	return pr.fs.NewMagic(synthfs.Perm(mode), func(*vfs.Context) (vfs.Path, error) {
+	return pr.fs.NewMagic(synthfs.Attr{Mode: mode, Size: 64}, func(*vfs.Context) (vfs.Path, error) {
 		f, err := s.current(fd, f)
 		if err != nil {
 			return vfs.Path{}, err

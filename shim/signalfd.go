@@ -103,7 +103,7 @@ func (s *signalFile) write(*ioCall) error { return unix.EINVAL }
 
 // read takes as many signals as there is room for, at least one.
 func (s *signalFile) read(c *ioCall) error {
-	if c.left < signalfdSize {
+	if c.left < signalfdSize || c.buf == nil && c.iov[0].len < signalfdSize { // of a readv, the first buffer
 		return unix.EINVAL
 	}
 	for c.left >= signalfdSize {

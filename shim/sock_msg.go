@@ -160,7 +160,7 @@ func (t *Thread) controlMessage(m *sockMsg, typ int32, data []byte) error {
 			return unix.ETOOMANYREFS
 		}
 		for i := range n {
-			f, err := t.files.file(int32(le.Uint32(data[4*i:])))
+			f, err := t.files.get(int32(le.Uint32(data[4*i:]))) // O_PATH too
 			if err != nil {
 				return err
 			}

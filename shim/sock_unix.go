@@ -348,7 +348,7 @@ func (s *unixSocket) sendPacket(c *ioCall) error {
 		return unix.EPIPE
 	case p.closed:
 		if s.peer == p {
-			s.peer = nil
+			s.disconnected()
 		}
 		return unix.ECONNREFUSED
 	case p.typ == unix.SOCK_DGRAM && p.peer != nil && p.peer != s:
@@ -377,10 +377,28 @@ func (s *unixSocket) sendPacket(c *ioCall) error {
 	return nil
 }
 
+// disconnected ends the connection of a datagram socket whose peer is closed: what waits to be received is lost
+// (unix_dgram_disconnected).
+func (s *unixSocket) disconnected() {
+	s.peer = nil
+	for _, m := range s.queue {
+		m.discard()
+	}
+	s.queue = nil
+	s.senders.notify(pollOut)
+}
+
 // read receives: recvmsg and its like.
 func (s *unixSocket) read(c *ioCall) error {
+	if c.msg == nil && c.left == 0 {
+		return nil // sock_read_iter, where recv(2) would wait
+	}
 	if c.msg == nil {
 		c.msg = &sockMsg{}
+		defer func() {
+			c.msg.drop() // read(2) has nowhere to put descriptors
+			c.msg = nil
+		}()
 	}
 	if c.msg.flags&unix.MSG_OOB != 0 {
 		return unix.EOPNOTSUPP
@@ -397,7 +415,7 @@ func (s *unixSocket) recvStream(c *ioCall) error {
 	if s.state != sockConnected {
 		return unix.EINVAL
 	}
-	for i := 0; c.left > 0; {
+	for i := 0; ; {
 		if i >= len(s.queue) {
 			if c.done > 0 && (m.flags&unix.MSG_WAITALL == 0 || m.flags&unix.MSG_PEEK != 0) {
 				return nil
@@ -424,7 +442,7 @@ func (s *unixSocket) recvStream(c *ioCall) error {
 			return fault
 		}
 		peek := m.flags&unix.MSG_PEEK != 0
-		hadRights := len(msg.rights) > 0 && (n > 0 || len(msg.data) == 0)
+		hadRights := len(msg.rights) > 0
 		if hadRights {
 			m.receive(msg, peek)
 		}
@@ -438,11 +456,10 @@ func (s *unixSocket) recvStream(c *ioCall) error {
 				msg.uncharge()
 			}
 		}
-		if hadRights || peek && n < len(msg.data) {
+		if hadRights || c.left == 0 {
 			return nil
 		}
 	}
-	return nil
 }
 
 // recvPacket is __unix_dgram_recvmsg.
@@ -451,11 +468,11 @@ func (s *unixSocket) recvPacket(c *ioCall) error {
 	if s.typ == unix.SOCK_SEQPACKET && s.state != sockConnected {
 		return unix.ENOTCONN
 	}
+	if err := s.sockErr(); err != nil {
+		return err
+	}
 	if len(s.queue) == 0 {
-		if err := s.sockErr(); err != nil {
-			return err
-		}
-		if s.rcvShut {
+		if s.rcvShut && (s.typ == unix.SOCK_SEQPACKET || !c.nonblock) {
 			return nil
 		}
 		return errWait

@@ -38,6 +38,7 @@ type transfer struct {
 	done     int
 	nonblock bool // do not wait for pipes
 	rest     []byte
+	short    bool // in is a socket that gave less than was asked for: another look would take its error
 	w        *Waiter
 	wait     *readiness // what a step that answered errWait waits for
 }
@@ -62,6 +63,9 @@ func (x *transfer) step() (moved int, err error) {
 	return 0, err
 }
 
+// over reports whether in is not to be read again.
+func (x *transfer) over() bool { return x.short && len(x.rest) == 0 && x.done > 0 }
+
 // fill reads a piece of in, no larger than what a pipe at the other end takes at once.
 func (x *transfer) fill() error {
 	n := min(x.left, splicePiece)
@@ -82,6 +86,9 @@ func (x *transfer) fill() error {
 	err := x.in.impl.read(c)
 	x.inPos = c.pos
 	x.rest = buf[:c.done]
+	if _, ok := x.in.impl.(*unixSocket); ok {
+		x.short = c.done < n
+	}
 	if c.done > 0 {
 		return nil
 	}
@@ -119,7 +126,7 @@ func (x *transfer) run(all bool, finish func() error) (uint64, error) {
 		return 0, err
 	}
 	var err error
-	for x.left > 0 {
+	for x.left > 0 && !x.over() {
 		var n int
 		if n, err = x.step(); err != nil || n == 0 {
 			break
@@ -143,7 +150,7 @@ func (x *transfer) run(all bool, finish func() error) (uint64, error) {
 
 // block goes on in a goroutine until the transfer is complete.
 func (x *transfer) block(w *Waiter, all bool) error {
-	for x.left > 0 {
+	for x.left > 0 && !x.over() {
 		// Watch before looking: see ioCall.wait.
 		x.in.impl.ready()
 		x.out.impl.ready()
@@ -195,18 +202,22 @@ func (f *OpenFile) seekable() bool {
 	return ok && p.positioned()
 }
 
-// fromTo finds the files of a call that moves bytes from one to the other. EBADF if one cannot be read or the other not be written.
-func (t *Thread) fromTo(inFD, outFD int32) (in, out *OpenFile, err error) {
+// twoFiles finds the files of a call that moves bytes from one to the other.
+func (t *Thread) twoFiles(inFD, outFD int32) (in, out *OpenFile, err error) {
 	if in, err = t.files.file(inFD); err != nil {
 		return nil, nil, err
 	}
-	if out, err = t.files.file(outFD); err != nil {
-		return nil, nil, err
+	out, err = t.files.file(outFD)
+	return in, out, err
+}
+
+// fromTo is twoFiles with EBADF if one cannot be read or the other not be written.
+func (t *Thread) fromTo(inFD, outFD int32) (in, out *OpenFile, err error) {
+	in, out, err = t.twoFiles(inFD, outFD)
+	if err == nil && (!in.read || !out.write) {
+		err = unix.EBADF
 	}
-	if !in.read || !out.write {
-		return nil, nil, unix.EBADF
-	}
-	return in, out, nil
+	return in, out, err
 }
 
 func sysSplice(t *Thread, a Args) (uint64, error) {
@@ -217,7 +228,7 @@ func sysSplice(t *Thread, a Args) (uint64, error) {
 	if flags&^uint32(spliceFlags) != 0 {
 		return 0, unix.EINVAL
 	}
-	in, out, err := t.fromTo(a.int32(0), a.int32(2))
+	in, out, err := t.twoFiles(a.int32(0), a.int32(2))
 	if err != nil {
 		return 0, err
 	}
@@ -226,6 +237,8 @@ func sysSplice(t *Thread, a Args) (uint64, error) {
 	switch {
 	case inPipe != nil && a[1] != 0, outPipe != nil && a[3] != 0:
 		return 0, unix.ESPIPE
+	case !in.read || !out.write:
+		return 0, unix.EBADF
 	case inPipe == nil && outPipe == nil:
 		return 0, unix.EINVAL
 	case inPipe == nil && a[1] != 0 && !in.seekable(), outPipe == nil && a[3] != 0 && !out.seekable():
@@ -239,7 +252,7 @@ func sysSplice(t *Thread, a Args) (uint64, error) {
 		nonblock := flags&unix.SPLICE_F_NONBLOCK != 0 || in.nonblock() || out.nonblock()
 		return t.movePipe(in, out, size, true, nonblock)
 	}
-	if outPipe == nil && out.flags&unix.O_APPEND != 0 || !in.canSplice() || !out.canSplice() {
+	if out.appends() || !in.canSplice() || !out.canSplice() {
 		return 0, unix.EINVAL
 	}
 	x := &transfer{t: t, in: in, out: out, left: int(size), nonblock: flags&unix.SPLICE_F_NONBLOCK != 0}
@@ -265,6 +278,12 @@ func sysSplice(t *Thread, a Args) (uint64, error) {
 		}
 		return nil
 	})
+}
+
+// appends reports whether splice refuses to write to the file since it appends; of a pipe O_APPEND means nothing.
+func (f *OpenFile) appends() bool {
+	_, pipe := f.impl.(*pipeFile)
+	return !pipe && f.flags&unix.O_APPEND != 0
 }
 
 // canSplice reports whether the file has the methods that splice needs: eventfds and their like have not.
@@ -414,24 +433,30 @@ func sysVmsplice(t *Thread, a Args) (uint64, error) {
 }
 
 func sysSendfile(t *Thread, a Args) (uint64, error) {
-	out, err := t.files.file(a.int32(0))
-	if err != nil {
+	// The order is do_sendfile's, after that of sendfile64.
+	if _, err := t.optOffset(a[2]); err == unix.EFAULT {
 		return 0, err
 	}
 	in, err := t.files.file(a.int32(1))
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, err
+	case !in.read:
+		return 0, unix.EBADF
+	case a[2] != 0 && !in.seekable():
+		return 0, unix.ESPIPE
 	}
 	pos, err := t.optOffset(a[2])
 	if err != nil {
 		return 0, err
 	}
+	out, err := t.files.file(a.int32(0))
 	switch {
-	case !in.read, !out.write:
+	case err != nil:
+		return 0, err
+	case !out.write:
 		return 0, unix.EBADF
-	case a[2] != 0 && !in.seekable():
-		return 0, unix.ESPIPE
-	case !in.canSplice(), !out.canSplice(), out.flags&unix.O_APPEND != 0, !in.seekable() && !in.streamsInto(out):
+	case !in.canSplice(), !out.canSplice(), out.appends(), !in.seekable() && !in.streamsInto(out):
 		return 0, unix.EINVAL
 	}
 	x := &transfer{t: t, in: in, out: out, inPos: pos, outPos: -1, left: int(min(a[3], abi.MAX_RW_COUNT))}
@@ -471,10 +496,18 @@ func sysCopyFileRange(t *Thread, a Args) (uint64, error) {
 	if !in.read || !out.write || out.flags&unix.O_APPEND != 0 {
 		return 0, unix.EBADF
 	}
+	if err := sameDevice(src, dst); err != nil {
+		return 0, err
+	}
 	x := &transfer{t: t, in: in, out: out, inPos: inPos, outPos: outPos, left: int(min(a[4], abi.MAX_RW_COUNT))}
 	if src.file.Inode() == dst.file.Inode() {
 		from, to := (&ioCall{f: in, pos: inPos}).offset(), (&ioCall{f: out, pos: outPos}).offset()
-		if from < to+int64(x.left) && to < from+int64(x.left) {
+		st, err := src.file.Inode().Stat()
+		if err != nil {
+			return 0, err
+		}
+		x.left = int(min(int64(x.left), max(0, st.Size-from)))
+		if x.left > 0 && from < to+int64(x.left) && to < from+int64(x.left) {
 			return 0, unix.EINVAL
 		}
 	}
@@ -503,4 +536,17 @@ func copyable(in, out *OpenFile) (src, dst *vfsFile, err error) {
 		return nil, nil, unix.EINVAL
 	}
 	return src, dst, nil
+}
+
+// sameDevice is EXDEV for files of file systems that know nothing of each other, since Linux 5.19.
+func sameDevice(a, b *vfsFile) error {
+	from, err := a.file.Inode().Stat()
+	if err != nil {
+		return err
+	}
+	to, err := b.file.Inode().Stat()
+	if err == nil && from.Dev != to.Dev {
+		err = unix.EXDEV
+	}
+	return err
 }

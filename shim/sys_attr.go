@@ -226,6 +226,18 @@ func (t *Thread) checkFileSize(size int64) error {
 	return nil
 }
 
+// allocates reports whether vfs_fallocate takes a mode: a hole is punched without a change of the size only, and what changes
+// offsets is done alone.
+func allocates(mode uint32) bool {
+	const (
+		alone = unix.FALLOC_FL_COLLAPSE_RANGE | unix.FALLOC_FL_INSERT_RANGE
+		known = alone | unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_UNSHARE_RANGE
+		kinds = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_ZERO_RANGE
+	)
+	return mode&^known == 0 && mode&kinds != kinds &&
+		(mode&unix.FALLOC_FL_PUNCH_HOLE == 0 || mode&unix.FALLOC_FL_KEEP_SIZE != 0)
+}
+
 func sysFallocate(t *Thread, a Args) (uint64, error) {
 	mode, off, n := uint32(a[1]), int64(a[2]), int64(a[3])
 	f, err := t.files.file(a.int32(0))
@@ -234,6 +246,9 @@ func sysFallocate(t *Thread, a Args) (uint64, error) {
 	}
 	if off < 0 || n <= 0 {
 		return 0, unix.EINVAL
+	}
+	if !allocates(mode) {
+		return 0, unix.EOPNOTSUPP
 	}
 	if !f.write {
 		return 0, unix.EBADF

@@ -123,6 +123,9 @@ func fcntlDupFDQuery(t *Thread, f *OpenFile, a Args) (uint64, error) {
 
 func fcntlSetFL(t *Thread, f *OpenFile, a Args) (uint64, error) {
 	want := uint32(a[2]) & statusFlags
+	if typ := f.path.Inode().Type(); typ != unix.S_IFIFO && typ != unix.S_IFSOCK && typ != unix.S_IFCHR {
+		want &^= unix.O_ASYNC // kept by what can signal only: fasync_helper sets it
+	}
 	if want&unix.O_NOATIME != 0 && f.flags&unix.O_NOATIME == 0 {
 		st, err := f.stat()
 		if err != nil {
@@ -205,23 +208,24 @@ func fcntlPipeSize(t *Thread, f *OpenFile, a Args) (uint64, error) {
 
 // fcntlSeals serves the seals of memfd_create(2).
 func fcntlSeals(t *Thread, f *OpenFile, a Args) (uint64, error) {
+	adds := a.int32(1) == unix.F_ADD_SEALS
+	if adds && !f.write {
+		return 0, unix.EPERM
+	}
 	v, ok := f.impl.(*vfsFile)
 	if !ok {
 		return 0, unix.EINVAL
 	}
 	s, ok := v.file.Inode().(vfs.Sealer)
-	if !ok {
+	if !ok || v.file.Inode().Type() != unix.S_IFREG {
 		return 0, unix.EINVAL
 	}
-	if a.int32(1) == unix.F_GET_SEALS {
+	if !adds {
 		return uint64(s.Seals()), nil
 	}
 	const known = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE |
 		unix.F_SEAL_FUTURE_WRITE | unix.F_SEAL_EXEC
-	switch {
-	case !f.write:
-		return 0, unix.EPERM
-	case a[2]&^uint64(known) != 0:
+	if a[2]&^uint64(known) != 0 {
 		return 0, unix.EINVAL
 	}
 	busy := false

@@ -198,6 +198,9 @@ func (t *Thread) vectorWrite(a Args, pos int64, rwf int32) (uint64, error) {
 	if err != nil || c.left == 0 {
 		return 0, err
 	}
+	if _, ok := f.impl.(*eventFile); ok && rwf&^unix.RWF_HIPRI != 0 {
+		return 0, unix.EOPNOTSUPP // a file that Linux writes one buffer at a time (do_loop_readv_writev)
+	}
 	return c.run(f.impl.write)
 }
 

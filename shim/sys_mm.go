@@ -49,7 +49,7 @@ func sysMmap(t *Thread, a Args) (uint64, error) {
 		shared := m.Flags&unix.MAP_TYPE != unix.MAP_PRIVATE
 		obj, name, err := f.mapping(shared, m.Prot&unix.PROT_WRITE != 0)
 		if err != nil {
-			return 0, err
+			return 0, t.unmappable(f, &m, err)
 		}
 		if obj == nil {
 			m.Flags |= unix.MAP_ANONYMOUS // /dev/zero
@@ -62,6 +62,24 @@ func sysMmap(t *Thread, a Args) (uint64, error) {
 	}
 	addr, err := t.mm.Mmap(m)
 	return addr, t.k.mapError(err)
+}
+
+// unmappable is why a file cannot be mapped, err unless the mode of f forbids it anyway (do_mmap). Linux asks a socket only
+// when the room for the mapping has been made (mmap_region, sock_no_mmap).
+func (t *Thread) unmappable(f *OpenFile, m *mm.MmapArgs, err error) error {
+	if err != unix.ENODEV {
+		return err
+	}
+	shared := m.Flags&unix.MAP_TYPE != unix.MAP_PRIVATE
+	if !f.read || shared && m.Prot&unix.PROT_WRITE != 0 && !f.write {
+		return unix.EACCES
+	}
+	if f.path.Inode().Type() == unix.S_IFSOCK && m.Flags&unix.MAP_FIXED != 0 {
+		if err := t.mm.Munmap(m.Addr, m.Len); err != nil {
+			return t.k.mapError(err)
+		}
+	}
+	return err
 }
 
 // mapError is memError for calls that answer ENOMEM where memory is short.

@@ -78,6 +78,11 @@ func (t *Thread) prepareSend(f *OpenFile, s *unixSocket, addr uint64, flags int3
 	if err != nil {
 		return nil, err
 	}
+	if s.typ == unix.SOCK_SEQPACKET {
+		if err := s.sockErr(); err != nil {
+			return nil, err // unix_seqpacket_sendmsg, before what is sent is looked at
+		}
+	}
 	c := t.sendCall(f, s, iov, total, flags)
 	if h.name != 0 && h.namelen > 0 {
 		if c.msg.to, err = t.destination(h.name, h.namelen); err != nil {

@@ -211,7 +211,7 @@ func (tf *timerFile) release()            { tf.stop() }
 func (tf *timerFile) write(*ioCall) error { return unix.EINVAL }
 
 func (tf *timerFile) read(c *ioCall) error {
-	if c.left < 8 {
+	if c.left < 8 || c.buf == nil && c.iov[0].len < 8 { // of a readv, the first buffer
 		return unix.EINVAL
 	}
 	if tf.ticks == 0 {

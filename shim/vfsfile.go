@@ -30,6 +30,9 @@ func (v *vfsFile) release()          { v.file.Release() }
 // read copies from the file through the kernel's bounce buffer: both ends are done with Kernel.mu held, so reads of
 // one description are atomic with respect to its offset.
 func (v *vfsFile) read(c *ioCall) error {
+	if v.file.Inode().Type() == unix.S_IFDIR {
+		return unix.EISDIR
+	}
 	off := c.offset()
 	for c.left > 0 {
 		if off == math.MaxInt64 {

@@ -48,6 +48,7 @@ func (fs *FS) hold(n int64) error {
 type Attr struct {
 	Mode  uint32
 	Owner func() (uid, gid uint32)
+	Size  int64 // as stat reports it
 }
 
 // Perm is an Attr for an object of root's.
@@ -74,7 +75,7 @@ func (i *inode) Type() uint32 { return i.typ }
 func (i *inode) Stat() (vfs.Stat, error) {
 	st := vfs.Stat{
 		Dev: i.fs.dev, Ino: i.ino, Mode: i.typ | i.attr.Mode&0o7777, Nlink: 1, Rdev: i.rdev,
-		Blksize: vfs.PageSize, Atime: i.fs.born, Mtime: i.fs.born, Ctime: i.fs.born,
+		Size: i.attr.Size, Blksize: vfs.PageSize, Atime: i.fs.born, Mtime: i.fs.born, Ctime: i.fs.born,
 	}
 	if i.attr.Owner != nil {
 		st.UID, st.GID = i.attr.Owner()
@@ -165,15 +166,15 @@ func (d *Dir) Lookup(c *vfs.Context, name string) (vfs.Inode, error) {
 	return d.src.Lookup(c, name)
 }
 
-// Naming calls: the tree is the builder's. Linux answers so in /proc.
+// Naming calls: the tree is the builder's. Linux answers so in /proc, whose lookup fails before anything else can.
 func (d *Dir) Create(*vfs.Context, string, vfs.CreateAttr) (vfs.Inode, error) {
-	return nil, unix.EACCES
+	return nil, unix.ENOENT
 }
 func (d *Dir) Mkdir(*vfs.Context, string, vfs.CreateAttr) (vfs.Inode, error) {
-	return nil, unix.EACCES
+	return nil, unix.ENOENT
 }
 func (d *Dir) Symlink(*vfs.Context, string, string, vfs.CreateAttr) (vfs.Inode, error) {
-	return nil, unix.EACCES
+	return nil, unix.ENOENT
 }
 func (d *Dir) Link(*vfs.Context, string, vfs.Inode) error { return unix.EPERM }
 func (d *Dir) Unlink(*vfs.Context, string) error          { return unix.EPERM }
