@@ -142,7 +142,7 @@ func (t *Thread) newChild(pid int, a *cloneArgs) *Process {
 	}
 	c := &Process{
 		k: t.k, pid: pid, parent: parent, threads: map[int]*Thread{}, start: time.Now(),
-		exe: t.p.exe, argv: t.p.argv, limits: t.p.limits, persona: t.p.persona, exitSig: a.exitSignal,
+		exe: t.p.exe, argv: t.p.argv, limits: t.p.limits, oomScoreAdj: t.p.oomScoreAdj, persona: t.p.persona, exitSig: a.exitSignal,
 		hasSubreaper: t.p.hasSubreaper || t.p.subreaper, noDump: t.p.noDump,
 	}
 	if a.flags&unix.CLONE_PARENT != 0 {

@@ -49,6 +49,28 @@ func TestOOMKillsTheLargest(t *testing.T) {
 	}
 }
 
+// TestOOMScoreAdj: who asked for it dies before the process with the most memory, and who is not to be killed lives on.
+func TestOOMScoreAdj(t *testing.T) {
+	w, x := newWorld(t)
+	volunteer, pid := x.fork()
+	volunteer.thread().p.oomScoreAdj = 1000
+	hog, hogPID := volunteer.fork()
+	if hog.thread().p.oomScoreAdj != 1000 {
+		t.Error("a child does not inherit oom_score_adj")
+	}
+	hog.thread().p.oomScoreAdj = -1000
+	hog.mapHuge(1 << 30)
+	for a := uint64(hugeMap); !w.k.processes[int(pid)].oomKilled; a += 1 << 20 {
+		if a >= hugeMap+1<<30 || hog.gone {
+			t.Fatal("nobody was killed, or the one that is not to be")
+		}
+		hog.touch(a, 1<<20)
+	}
+	if w.k.processes[int(hogPID)].oomKilled || w.k.processes[1].oomKilled {
+		t.Error("others were killed too")
+	}
+}
+
 // TestOOMOfInit ends the VM, and says why.
 func TestOOMOfInit(t *testing.T) {
 	w, x := newWorld(t)

@@ -110,10 +110,23 @@ func (p *Process) memoryLimits() mm.Limits {
 	}
 }
 
-// oomKill ends the process with the most memory. A victim that is still dying is waited for, not joined.
+// badness is oom_badness, in bytes: the process's memory, and what its oom_score_adj adds, in thousandths of all memory. One
+// with OOM_SCORE_ADJ_MIN is not to be killed.
+func (k *Kernel) badness(p *Process) (bad int64, kills bool) {
+	const adjMin = -1000
+	if p.mm == nil || p.oomScoreAdj == adjMin {
+		return 0, false
+	}
+	u := k.memory.Usage()
+	return int64(p.mm.Usage().RSS()) + int64(p.oomScoreAdj)*int64(min(u.Total, u.Limit)/1000), true
+}
+
+// oomKill ends the process with the greatest badness, or, if none is to be killed, with the most memory, where Linux would panic. A
+// victim that is still dying is waited for, not joined.
 func (k *Kernel) oomKill() {
 	var victim *Process
-	var most uint64
+	var most int64
+	anyKills := false
 	for _, p := range k.processes {
 		if p.zombie || p.mm == nil {
 			continue
@@ -121,8 +134,17 @@ func (k *Kernel) oomKill() {
 		if p.oomKilled {
 			return
 		}
-		if rss := p.mm.Usage().RSS(); victim == nil || rss > most {
-			victim, most = p, rss
+		bad, kills := k.badness(p)
+		switch {
+		case kills && !anyKills:
+			anyKills, victim = true, nil
+		case !kills && anyKills:
+			continue
+		case !kills:
+			bad = int64(p.mm.Usage().RSS())
+		}
+		if victim == nil || bad > most {
+			victim, most = p, bad
 		}
 	}
 	if victim == nil {

@@ -224,10 +224,9 @@ type fileKernel struct {
 	// polling is the thread for which files are polled: a signalfd shows its signals.
 	polling *Thread
 
-	fcntls      map[int32]fcntlRequest
-	oomScoreAdj map[*Process]int
-	proc        *procFS   // nil if the tree has no /proc
-	memfds      *memfs.FS // of memfd_create; nil until the first
+	fcntls map[int32]fcntlRequest
+	proc   *procFS   // nil if the tree has no /proc
+	memfds *memfs.FS // of memfd_create; nil until the first
 	// Sockets: abstract names, the last one chosen by the kernel, and descriptors under way in messages.
 	unixNames map[string]*unixSocket
 	autobind  uint32

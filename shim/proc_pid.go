@@ -43,7 +43,7 @@ func procTaskFiles() []procTaskFile {
 		{"mountinfo", 0o444, procMountinfo, nil},
 		{"mounts", 0o444, procMounts, nil},
 		{"oom_adj", 0o644, fixed("0\n"), nil},
-		{"oom_score", 0o444, fixed("0\n"), nil},
+		{"oom_score", 0o444, procOOMScore, nil},
 		{"oom_score_adj", 0o644, procOOMScoreAdj, procSetOOMScoreAdj},
 		{"personality", 0o400, func(t *Thread) (string, error) { return fmt.Sprintf("%08x\n", t.p.persona), nil }, nil},
 		{"setgroups", 0o644, fixed("allow\n"), nil},
@@ -210,7 +210,7 @@ func procLimits(t *Thread) (string, error) {
 }
 
 func procOOMScoreAdj(t *Thread) (string, error) {
-	return fmt.Sprintf("%d\n", t.k.oomScoreAdj[t.p]), nil
+	return fmt.Sprintf("%d\n", t.p.oomScoreAdj), nil
 }
 
 func procSetOOMScoreAdj(t *Thread, s string) error {
@@ -218,17 +218,18 @@ func procSetOOMScoreAdj(t *Thread, s string) error {
 	if err != nil || n < -1000 || n > 1000 {
 		return unix.EINVAL
 	}
-	if t.k.oomScoreAdj == nil {
-		t.k.oomScoreAdj = make(map[*Process]int)
-	}
-	// Those of processes that are gone are forgotten on the way.
-	for p := range t.k.oomScoreAdj {
-		if t.k.processes[p.pid] != p {
-			delete(t.k.oomScoreAdj, p)
-		}
-	}
-	t.k.oomScoreAdj[t.p] = n
+	t.p.oomScoreAdj = n
 	return nil
+}
+
+// procOOMScore is proc_oom_score: the badness in thousandths of memory, moved so that it is not below 0.
+func procOOMScore(t *Thread) (string, error) {
+	score := int64(0)
+	if bad, kills := t.k.badness(t.p); kills {
+		u := t.k.memory.Usage()
+		score = (1000 + bad*1000/int64(max(min(u.Total, u.Limit), 1))) * 2 / 3
+	}
+	return fmt.Sprintf("%d\n", score), nil
 }
 
 // state is the letter of a task's state (fs/proc/array.c task_state_array).

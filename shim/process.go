@@ -52,14 +52,16 @@ type Process struct {
 	exiting    bool // exit_group or a fatal signal: every thread is to die
 	exitStatus int  // as wait4 stores it
 	oomKilled  bool
-	zombie     bool // all threads are gone; wait4 may reap
-	childQueue Queue
-	pidfds     map[*pidfd]struct{}
-	execing    *Thread // a thread that waits for its siblings' end
-	execQueue  Queue
-	vfork      *Queue // the parent waits here for exec or the end of a vfork child
-	usage      usage  // of threads that are gone
-	childUsage usage  // of children that were reaped
+	// oomScoreAdj is /proc/PID/oom_score_adj, which children inherit.
+	oomScoreAdj int
+	zombie      bool // all threads are gone; wait4 may reap
+	childQueue  Queue
+	pidfds      map[*pidfd]struct{}
+	execing     *Thread // a thread that waits for its siblings' end
+	execQueue   Queue
+	vfork       *Queue // the parent waits here for exec or the end of a vfork child
+	usage       usage  // of threads that are gone
+	childUsage  usage  // of children that were reaped
 
 	subreaper    bool
 	hasSubreaper bool // an ancestor is one
