@@ -11,6 +11,7 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { N = 64 };
@@ -86,6 +87,12 @@ static void fan(int each) {
 	reap();
 }
 
+static long now_ms(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 static void show(const char *what, int ep, int ms) {
 	struct epoll_event e[4];
 	int n = epoll_wait(ep, e, 4, ms);
@@ -123,12 +130,17 @@ static void clocks(void) {
 	printf("%zd read, %llu times\n", n, (unsigned long long)v);
 	printf("read again: %s\n", read(tfd, &v, 8) < 0 ? strerrorname_np(errno) : "?");
 	show("none left", level, 0);
+	long before = now_ms(), after;
 	timerfd_settime(tfd, 0, &often, NULL);
+	after = now_ms();
 	show("periodic", ep, 5000);
 	usleep(30000);
 	show("no edge, or it rests", level, 0);
+	// As often as the time says that passed at least and at most.
+	long least = (now_ms() - after) / 2 - 1;
 	n = read(tfd, &v, 8);
-	printf("%zd read, %s\n", n, v >= 10 ? "many times" : "few times");
+	long most = (now_ms() - before) / 2 + 1;
+	printf("%zd read, %s\n", n, (long)v < least ? "too few" : (long)v > most ? "too many" : "as often as it should");
 	show("next edge", ep, 5000);
 	timerfd_settime(tfd, 0, &off, NULL);
 	show("off", level, 0);
