@@ -117,10 +117,13 @@ type missingError struct{ name string }
 
 func (e *missingError) Error() string { return "it has no " + e.name }
 
-// installed has a program of the system executed.
+// systemDir is where installed looks: PATH may name another program on one side than on the other.
+const systemDir = "/usr/bin/"
+
+// installed has a program of the system executed, the same on each side.
 func installed(name string, args ...string) func(w *work) error {
 	return func(w *work) error {
-		path, err := exec.LookPath(name)
+		path, err := exec.LookPath(systemDir + name)
 		if err != nil {
 			return &missingError{name}
 		}
