@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// trimPeriod is how long an idle VM keeps at least what its process has freed since the last time.
+// trimPeriod is the least time between two trims of a VM that falls idle again and again.
 const trimPeriod = 10 * time.Second
 
 // trim gives what Go's heap has freed back to the host, when the VM falls idle: to start a program takes several times the

@@ -269,13 +269,18 @@ func TestTick(t *testing.T) {
 	}
 }
 
-// A vCPU that idles before the goroutine has begun leaves the work to it: one of them at a time.
-func TestIdleBeforeRun(t *testing.T) {
+// newRing returns a pipe with both ends open, and who owns its host's end.
+func newRing() (*pipes.Pipe, *owner) {
 	q := new(pipes.Pipe)
 	pipes.Init(q, 0, RingSize)
 	q.OpenReader()
 	q.OpenWriter()
-	o := &owner{q: q}
+	return q, &owner{q: q}
+}
+
+// A vCPU that idles before the goroutine has begun leaves the work to it: one of them at a time.
+func TestIdleBeforeRun(t *testing.T) {
+	q, o := newRing()
 	p, err := New(o, pipes.End{Pipe: q, Ring: make([]byte, RingSize), Pause: runtime.Gosched}, NewPipe(-1, false), false, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -312,11 +317,7 @@ func (f hostFunc) Close() error                  { return nil }
 // Two vCPUs idle: the one that does the work goes on for the other, which came in the midst of it and sleeps, until the host
 // has no more. Else nobody would watch the host.
 func TestIdleMeanwhile(t *testing.T) {
-	q := new(pipes.Pipe)
-	pipes.Init(q, 0, RingSize)
-	q.OpenReader()
-	q.OpenWriter()
-	o := &owner{q: q}
+	q, o := newRing()
 	var p *Pump // which host calls
 	moves := 0
 	host := hostFunc(func() (int, error) {
