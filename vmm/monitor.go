@@ -14,12 +14,16 @@ import (
 // slice is the length of a time slice: a thread that ran a whole one while another is ready is preempted.
 const slice = 4 * time.Millisecond
 
+// longSlice is for how long the monitor does not look at a VM whose threads take turns by themselves: each look takes the
+// processor of a vCPU, where the host has no other.
+const longSlice = 6 * slice
+
+// calmSlices is after how many looks in a row at a busy VM that found nothing to do slices become long.
+const calmSlices = 4
+
 // idleSlices is for how many slices in a row all vCPUs have to idle before the monitor stops looking: a VM that waits for
 // the host again and again is not to wake it each time.
 const idleSlices = 16
-
-// watchSlices is how many slices the monitor counts before it looks at the clock.
-const watchSlices = int(clockPeriod / slice)
 
 // monitor gives time slices and is the backstop of late kicks: a ready thread never waits longer than a slice for an
 // idle vCPU. It sleeps while every vCPU does, and returns when the VM stops.
@@ -27,7 +31,7 @@ const watchSlices = int(clockPeriod / slice)
 // While nothing is to be done it stays in watch, so that a VM that runs without exits has the host do next to nothing.
 func (vm *VM) monitor() {
 	for !vm.stopping.Load() {
-		rang := vm.watch(watchSlices)
+		rang := vm.watch(clockPeriod)
 		if vm.idle >= idleSlices {
 			vm.idle = 0
 			vm.trim()
@@ -72,28 +76,40 @@ func (vm *VM) wakeMonitor() {
 	_, _ = unix.Write(vm.resumed, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
-// quiet is a look at the end of a slice that finds nothing for tick to do. It is called by watch.
+// rest is a look at the end of a slice that finds nothing for tick to do, and says for how long the monitor need not look
+// again. It is called by watch.
+//
+// The next slice is a long one if the last few looks found nothing either, nobody waits at this moment, and no vCPU is free
+// for who is made ready meanwhile. A thread that then has to wait for one that does not stop waits for a long slice and two
+// of the others at most. Nobody whom the host wakes waits for the monitor: a Handler kicks.
 //
 //go:nosplit
-func (vm *VM) quiet() bool {
+func (vm *VM) rest() (next time.Duration) {
 	if vm.busy.Load() == 0 {
-		vm.idle++
-		return vm.idle < idleSlices
+		if vm.idle++; vm.idle == idleSlices {
+			return 0
+		}
+		return slice
 	}
 	vm.idle = 0
-	waiting := vm.anyReady()
-	if waiting && atomic.LoadUint64(&vm.page.Idle) != 0 || vm.idler != nil && vm.idler.Restless() {
-		return false
+	calm := vm.calm + 1
+	vm.calm = 0
+	waiting, free := vm.anyReady(), atomic.LoadUint64(&vm.page.Idle) != 0
+	if waiting && free || vm.idler != nil && vm.idler.Restless() {
+		return 0
 	}
 	for _, c := range vm.cpus {
 		if waiting && c.hogged() {
-			return false
+			return 0
 		}
 	}
 	for _, c := range vm.cpus {
 		c.lastSwitches = atomic.LoadUint64(&c.page.Stats.Switches)
 	}
-	return true
+	if vm.calm = calm; calm > calmSlices && !waiting && !free {
+		return longSlice
+	}
+	return slice
 }
 
 // tick does what is due at the end of a slice. What it reads of guest memory decides only whether somebody is woken or

@@ -43,10 +43,13 @@ func testVM(t *testing.T) *VM {
 	return vm
 }
 
+// quiet says that a look finds nothing to do.
+func (vm *VM) quiet() bool { return vm.rest() > 0 }
+
 // switched has the busy vCPU go over to another thread.
 func (vm *VM) switched() { atomic.AddUint64(&vm.cpus[0].page.Stats.Switches, 1) }
 
-func TestQuiet(t *testing.T) {
+func TestRest(t *testing.T) {
 	for name, x := range map[string]struct {
 		quiet bool
 		make  func(vm *VM)
@@ -76,7 +79,7 @@ func TestQuiet(t *testing.T) {
 }
 
 // A hog is found at the second look after it began, also if somebody waits for it only then.
-func TestQuietFindsHog(t *testing.T) {
+func TestRestFindsHog(t *testing.T) {
 	vm := testVM(t)
 	vm.switched()
 	vm.quiet()
@@ -99,25 +102,70 @@ func TestQuietFindsHog(t *testing.T) {
 	}
 }
 
+// A slice is long only in a VM whose threads take turns, or have nobody that waits, for some time.
+func TestRestLong(t *testing.T) {
+	vm := testVM(t)
+	calm := func() {
+		t.Helper()
+		for i := range calmSlices {
+			vm.switched()
+			if next := vm.rest(); next != slice {
+				t.Fatalf("after look %d the slice is %v", i+1, next)
+			}
+		}
+	}
+	look := func(want time.Duration, when string) {
+		t.Helper()
+		vm.switched()
+		if next := vm.rest(); next != want {
+			t.Errorf("%s: the slice is %v, not %v", when, next, want)
+		}
+	}
+	calm()
+	look(longSlice, "nobody waits")
+	vm.page.Ready[0] = 1
+	look(slice, "somebody waits for one that just began")
+	vm.page.Ready[0] = 0
+	look(longSlice, "the one that waited runs")
+	vm.page.Idle = 2
+	look(slice, "a vCPU is free")
+	vm.page.Idle = 0
+	look(longSlice, "both run")
+
+	vm.page.Ready[0] = 1
+	if next := vm.rest(); next != 0 {
+		t.Errorf("there is a hog: the slice is %v", next)
+	}
+	vm.tick()
+	vm.page.Ready[0] = 0
+	calm()
+	look(longSlice, "the hog is gone")
+
+	vm.busy.Store(0)
+	look(slice, "all idle")
+	vm.busy.Store(1)
+	look(longSlice, "as before")
+}
+
 // watch takes the time of its slices, and less if there is something to do.
 func TestWatch(t *testing.T) {
 	vm := testVM(t)
-	took := func(slices int) (bool, time.Duration) {
+	took := func(limit time.Duration) (bool, time.Duration) {
 		start := time.Now()
-		woken := vm.watch(slices)
+		woken := vm.watch(limit)
 		return woken, time.Since(start)
 	}
-	const slices = 5
-	if woken, d := took(slices); woken || d < slices*slice {
-		t.Errorf("%d slices took %v, woken: %v", slices, d, woken)
+	const some, many = 5 * slice, 1000 * slice
+	if woken, d := took(some); woken || d < some {
+		t.Errorf("%v took %v, woken: %v", some, d, woken)
 	}
 	vm.wakeMonitor()
-	if woken, d := took(1000); !woken || d > 1000*slice {
+	if woken, d := took(many); !woken || d > many {
 		t.Errorf("nobody woke it: %v", d)
 	}
 	vm.hush()
 	vm.page.Ready[0] = 1
-	if woken, d := took(1000); woken || d > 1000*slice {
+	if woken, d := took(many); woken || d > many {
 		t.Errorf("it stays although there is a hog: woken %v, %v", woken, d)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"culvert/guest"
 	"culvert/kvm"
@@ -37,6 +38,7 @@ type vcpu struct {
 	kick    atomic.Uint32 // a kick is wanted
 	owed    bool          // a kick was taken and its interrupt not injected yet
 	stays   bool          // it was idle, or interrupted, and is likely to stay in the guest now
+	trusted int           // of so many stays in the guest more it is supposed that they last
 	inCall  atomic.Bool   // the vCPU is out of the guest in a hypercall, so ring 0 flushes before it goes on
 	entered atomic.Bool   // KVM_RUN may be running
 	wake    int           // eventfd on which an idle vCPU sleeps
@@ -88,16 +90,35 @@ func (c *vcpu) step() (done bool, err error) {
 	}
 	c.inCall.Store(false)
 	c.entered.Store(true)
-	run := c.cpu.Run
-	if c.stays {
-		run = c.cpu.RunLong
-	}
-	exit, err := run()
+	exit, err := c.enter()
 	c.entered.Store(false)
 	if err != nil {
 		return false, err
 	}
 	return c.handle(exit)
+}
+
+// A stay in the guest of longStay or more lets trustedStays after it count as such from the start: between two of them a
+// program often makes a few calls.
+const (
+	longStay     = 2 * time.Millisecond
+	trustedStays = 4
+)
+
+// enter is KVM_RUN. Go's scheduler is told of a long stay that is foreseen. Else its monitor thread looks every few
+// microseconds whether the stay ends, for 10 ms, and on a host of one processor each look takes the vCPU's.
+func (c *vcpu) enter() (kvm.Exit, error) {
+	run := c.cpu.Run
+	if c.stays || c.trusted > 0 {
+		run = c.cpu.RunLong
+		c.trusted = max(c.trusted-1, 0)
+	}
+	start := time.Now()
+	exit, err := run()
+	if time.Since(start) >= longStay {
+		c.trusted = trustedStays
+	}
+	return exit, err
 }
 
 // inject delivers an owed kick if ring 3 can take it, or asks for an exit as soon as it can.

@@ -64,6 +64,7 @@ type VM struct {
 	resumed  int         // eventfd that wakes the monitor
 	dozing   atomic.Bool // the monitor waits for it
 	idle     int         // the monitor's: for how many looks in a row no vCPU was busy
+	calm     int         // the monitor's: how many looks in a row found nothing to do for a busy VM
 	watcher  watcher     // the monitor's
 	lookAt   int         // the monitor's: whose turn it is to be woken, from 1
 	trimmed  time.Time   // the monitor's: when trim last did something

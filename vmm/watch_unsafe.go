@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +22,8 @@ func entersyscallblock()
 //go:linkname exitsyscall runtime.exitsyscall
 func exitsyscall()
 
-// watch counts slices until something is to be done, but so many at most. It reports whether it was woken (wakeMonitor).
+// watch counts slices until something is to be done, but for so long, and a slice, at most. It reports whether it was woken
+// (wakeMonitor).
 //
 // To Go's scheduler it is one long system call. Each that begins or ends has the scheduler wake its own monitor thread
 // (sysmon), which sleeps for a moment, finds nothing, and goes back to sleep: four more switches and an interrupt, each an exit of a
@@ -31,15 +33,16 @@ func exitsyscall()
 // So what it calls may not grow the stack, allocate, store pointers or wait for a lock.
 //
 //go:nosplit
-func (vm *VM) watch(slices int) (woken bool) {
+func (vm *VM) watch(limit time.Duration) (woken bool) {
 	w := &vm.watcher
 	entersyscallblock()
-	for range slices {
+	for next := slice; next > 0 && limit > 0; next = vm.rest() {
+		limit -= next
 		w.bell = unix.PollFd{Fd: int32(vm.resumed), Events: unix.POLLIN}
-		w.sleep = unix.Timespec{Nsec: int64(slice)} // ppoll stores what is left of it
+		w.sleep = unix.Timespec{Nsec: int64(next)} // ppoll stores what is left of it
 		// SAFETY: both are in memory of vm that does not move, and outlive the call.
 		n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&w.bell)), 1, uintptr(unsafe.Pointer(&w.sleep)), 0, 0, 0)
-		if woken = errno == 0 && n == 1; woken || errno != 0 || vm.stopping.Load() || !vm.quiet() {
+		if woken = errno == 0 && n == 1; woken || errno != 0 || vm.stopping.Load() {
 			break
 		}
 	}

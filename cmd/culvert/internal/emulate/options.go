@@ -60,8 +60,9 @@ const (
 
 // baseModel is TCG's model of an AMD processor with SVM and what the guest
 // kernel uses, without what is slow under emulation (ERMS makes Linux use
-// REP MOVSB, which is emulated byte by byte).
-const baseModel = "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+fsgsbase,+smep,+smap,+rdtscp,+rdrand"
+// REP MOVSB, which is emulated byte by byte). Without ARAT, Linux takes the local APIC's timer for one that stops with the
+// processor, and since a microvm has no other its timers then fire on ticks only.
+const baseModel = "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+fsgsbase,+smep,+smap,+rdtscp,+rdrand,+arat"
 
 // CPUModels are the named processors.
 func CPUModels() map[string]string {
