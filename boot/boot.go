@@ -29,6 +29,7 @@ type Config struct {
 	// ForwardAll: ring 0 serves no system call.
 	ForwardAll bool
 	Features   Features
+	XSaveSize  int // bytes of a thread's FPU area
 	Links      int // how many windows of abi.LinkStride at abi.LinkGPA the kernel's address space has
 }
 
@@ -43,6 +44,7 @@ type Layout struct {
 	NumFiles   int
 	Threads    abi.GPA
 	NumThreads int
+	ThreadSize int // bytes of one
 	Refs       abi.GPA
 	Futexes    abi.GPA
 	FirstFree  abi.GPA
@@ -114,7 +116,6 @@ func Build(cfg Config) (*Machine, error) {
 func (b *build) structures() {
 	l := &b.m.Layout
 	ram := len(b.cfg.RAM)
-	l.VMPage = b.alloc(abi.PageSize)
 	for range b.cfg.VCPUs {
 		l.Pools = append(l.Pools, b.alloc(abi.PageSize))
 		pages := b.alloc(abi.VCPUEnd - perCPUPage)
@@ -124,8 +125,10 @@ func (b *build) structures() {
 	// A slot of each table per so many bytes of RAM: 1 GiB has all 4096 threads and 65536 open files.
 	l.NumThreads = min(max(ram>>18, abi.MinThreads), abi.MaxThreads) &^ 63
 	l.NumFiles = min(max(ram>>14, 1024), 1<<16)
-	l.Threads = b.alloc(l.NumThreads * abi.ThreadSize)
-	l.Files = b.alloc(l.NumFiles * fileSize)
+	l.ThreadSize = guest.ThreadSize(b.cfg.XSaveSize)
+	l.VMPage = b.alloc(guest.VMOffset+vmSize+l.NumFiles*fileSize) + guest.VMOffset
+	l.Files = l.VMPage + abi.GPA(vmSize)
+	l.Threads = b.alloc(l.NumThreads * l.ThreadSize)
 	l.Refs = b.alloc(ram / abi.PageSize * 4)
 	l.Futexes = b.alloc(int(guest.FutexBytes))
 }

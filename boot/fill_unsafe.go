@@ -1,16 +1,20 @@
 package boot
 
 import (
+	"math/bits"
 	"unsafe"
 
 	"culvert/guest"
 	"culvert/shim/abi"
 )
 
-// fileSize is the size of an entry of the open-file table.
-const fileSize = int(unsafe.Sizeof(guest.File{}))
+// fileSize is the size of an entry of the open-file table, vmSize that of a guest.VM.
+const (
+	fileSize = int(unsafe.Sizeof(guest.File{}))
+	vmSize   = int(unsafe.Sizeof(guest.VM{}))
+)
 
-// view is a struct in RAM. Sound: gpa comes from alloc, which keeps the struct within RAM and page-aligned.
+// view is a struct in RAM. Sound: gpa comes from alloc, which keeps the struct within RAM and aligned.
 func view[T any](ram []byte, gpa abi.GPA) *T {
 	var t T
 	_ = ram[gpa : uint64(gpa)+uint64(unsafe.Sizeof(t))]
@@ -27,6 +31,7 @@ func (b *build) fill() {
 	l, ram := &b.m.Layout, b.cfg.RAM
 	vm := view[guest.VM](ram, l.VMPage)
 	vm.Threads, vm.NumThreads = gva(l.Threads), uint64(l.NumThreads)
+	vm.ThreadShift = uint64(bits.TrailingZeros(uint(l.ThreadSize)))
 	vm.Files, vm.NumFiles = gva(l.Files), uint64(l.NumFiles)
 	vm.Refs, vm.NumFrames = gva(l.Refs), uint64(len(ram)/abi.PageSize)
 	vm.Futexes = gva(l.Futexes)

@@ -49,7 +49,7 @@ func sysRtSigreturn(p *PerCPU, t *Thread) bool {
 //go:nosplit
 func restoreFPU(p *PerCPU, t *Thread) bool {
 	from, area := p.Frame.Context.FPState, fpArea(p, t)
-	if from == 0 || from > uint64(abi.UserEnd)-abi.ThreadSize || area.Size > abi.ThreadSize-XSaveOffset {
+	if from == 0 || from > uint64(abi.UserEnd)-MaxXSave || area.Size > MaxXSave {
 		return false
 	}
 	p.Save(t) // the user's bases go to the slot; resume loads them together with the FPU area

@@ -45,5 +45,5 @@ func cur(p *PerCPU) *Thread { return (*Thread)(at(p.Cur)) }
 //
 //go:nosplit
 func thread(vm *VM, i uint64) *Thread {
-	return (*Thread)(at(vm.Threads + (i&(abi.MaxThreads-1))*abi.ThreadSize))
+	return (*Thread)(at(vm.Threads + (i&(abi.MaxThreads-1))<<(vm.ThreadShift&63)))
 }

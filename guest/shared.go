@@ -12,8 +12,12 @@ import (
 // host at the same time. Words that both change are changed by sync/atomic only; the others have one owner, named at
 // the field. Addresses in them are guest-virtual: ring 0 dereferences them, the host translates and checks them.
 
-// VM is the page that every vCPU shares.
+// VM is what every vCPU shares. Its second half is what a switch of threads needs, and the open-file table begins behind it, in
+// the same page: a program that has few files has them there.
 type VM struct {
+	// Walks has a word per vCPU, in a cache line of its own: odd while the vCPU is among what epoll links, see there.
+	Walks [abi.MaxVCPUs][8]uint64
+
 	// Ready has a bit per thread slot: a hint that the thread may be taken. Set by wakers, cleared by takers.
 	Ready [abi.MaxThreads / 64]uint64
 	// ReadyWords is how many words of Ready are in use; it only grows. Host writes.
@@ -37,19 +41,21 @@ type VM struct {
 	Timer uint64
 	CPUs  uint64 // a bit per vCPU; constant
 
-	XSaveSize uint64 // bytes of a thread's FPU area; constant once a vCPU runs
-	_         uint64 // to a cache line
-	// Walks has a word per vCPU, in a cache line of its own: odd while the vCPU is among what epoll links, see there.
-	Walks [abi.MaxVCPUs][8]uint64
+	XSaveSize   uint64 // bytes of a thread's FPU area; constant once a vCPU runs
+	ThreadShift uint64 // log2 of the bytes of a slot of the thread table; constant
 	// Spaces are the blocks that the host uses first: a switch touches its Space after the TLB was emptied, and this page anyway.
 	Spaces [VMSpaces]Space
 }
 
-// VMSpaces is how many address spaces have their Space in the VM page.
+// VMSpaces is how many address spaces have their Space in the VM.
 const VMSpaces = 21
 
-// The VM page holds one VM: this does not compile if it grows beyond.
-const _ = uint(abi.PageSize - unsafe.Sizeof(VM{}))
+// VMOffset is where a VM begins in a page, so that its second half begins the next. It has a page's size: this does not compile
+// if it grows beyond.
+const (
+	VMOffset = abi.PageSize - abi.MaxVCPUs*8*8
+	_        = uint(abi.PageSize - unsafe.Sizeof(VM{}))
+)
 
 // Forever is a deadline that never comes.
 const Forever = ^uint64(0)
@@ -237,16 +243,29 @@ type Space struct {
 	_      [5]uint64
 }
 
-// Thread is a slot of the thread table.
+// Thread is a slot of the thread table. Two are in a page where the FPU area is small enough: threads that wake each other often
+// lie together (the shim sees to that), and a switch between their processes, which empties the TLB, has one miss less.
 type Thread struct {
 	ThreadHead
 	_ [XSaveOffset - unsafe.Sizeof(ThreadHead{})]byte
-	// XSave is the FXSAVE or standard-form XSAVE area; 64-byte aligned in the slot.
+	// XSave is the FXSAVE or standard-form XSAVE area, VM.XSaveSize bytes of it; 64-byte aligned in the slot. It goes on behind
+	// the struct if the slots have BigThreadSize bytes.
 	XSave [abi.ThreadSize - XSaveOffset]byte
 }
 
-// XSaveOffset is the offset of Thread.XSave in a slot. What is left holds the state of AVX-512.
-const XSaveOffset = 1024
+// XSaveOffset is the offset of Thread.XSave in a slot, MaxXSave the largest FPU area: with the state of AVX-512.
+const (
+	XSaveOffset = 1024
+	MaxXSave    = abi.BigThreadSize - XSaveOffset
+)
+
+// ThreadSize is how many bytes a slot has, in a VM whose threads have FPU areas of that many.
+func ThreadSize(area int) int {
+	if area <= abi.ThreadSize-XSaveOffset {
+		return abi.ThreadSize
+	}
+	return abi.BigThreadSize
+}
 
 // ThreadHead is the part of a slot that is named word by word.
 type ThreadHead struct {

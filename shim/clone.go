@@ -75,7 +75,7 @@ func (t *Thread) clone(a cloneArgs) (uint64, error) {
 		}
 		p.actions = actions
 	}
-	c, err := k.newThread(p, tid)
+	c, err := k.newThread(p, tid, t)
 	if err != nil {
 		if p != t.p {
 			p.actions.release()
@@ -174,7 +174,7 @@ func (t *Thread) copyTo(c *Thread, a *cloneArgs) error {
 	c.slot.RAX = 0
 	c.slot.FSBase, c.slot.GSBase = s.FSBase, s.GSBase
 	c.slot.Iret = 0
-	copy(c.slot.XSave[:t.k.xstate.Size], s.XSave[:])
+	copy(c.fpu(), t.fpu())
 	if a.stack != 0 {
 		c.slot.RSP = a.stack
 	}

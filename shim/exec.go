@@ -233,7 +233,7 @@ func (t *Thread) enterProgram(r *execRequest, space *addressSpace, start *loader
 	s.SetRegs(&regs)
 	s.OrigRAX = ^uint64(0)
 	s.FSBase, s.GSBase = 0, 0
-	t.k.xstate.Init(s.XSave[:])
+	t.k.xstate.Init(t.fpu())
 	t.flags |= abi.FlagSpace | abi.FlagFPU
 	t.returnByIret()
 }

@@ -46,7 +46,7 @@ func newFileVM(t testing.TB, stdio ...*os.File) *fileVM {
 		t.Fatal(err)
 	}
 	const threads, files = 64, 1 << 15
-	l := Layout{VMPage: 0x1000, Threads: 0x10000, NumThreads: threads, NumFiles: files, XSaveSize: 512}
+	l := Layout{VMPage: 0x1000, Threads: 0x10000, NumThreads: threads, ThreadSize: abi.ThreadSize, NumFiles: files, XSaveSize: 512}
 	l.Files = l.Threads + threads*abi.ThreadSize
 	l.Refs = l.Files + files*guestFileSize
 	l.KernelCR3 = l.Refs + abi.GPA(len(ram)/abi.PageSize*4)

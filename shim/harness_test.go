@@ -37,7 +37,7 @@ const (
 
 func testLayout() Layout {
 	return Layout{
-		VMPage: 0x1000, Threads: 0x100000, NumThreads: testThreads, Files: 0x200000, NumFiles: 1024, Refs: 0x300000, Futexes: 0x320000,
+		VMPage: 0x1000, Threads: 0x100000, NumThreads: testThreads, ThreadSize: abi.ThreadSize, Files: 0x200000, NumFiles: 1024, Refs: 0x300000, Futexes: 0x320000,
 		Pools: []abi.GPA{0x3000, 0x5000}, KernelCR3: 0x7000, FirstFree: 0x400000,
 		XSaveSize: 832, XCR0: 7,
 	}

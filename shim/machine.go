@@ -19,12 +19,13 @@ type Machine interface {
 	Shootdown(space *guest.Space, self int)
 }
 
-// Layout says where the structures that ring 0 and shim share lie in guest RAM. The boot code decides; all are
-// page-aligned.
+// Layout says where the structures that ring 0 and shim share lie in guest RAM. The boot code decides; VM page and
+// open-file table are aligned to cache lines, all others to pages.
 type Layout struct {
 	VMPage     abi.GPA // guest.VM
-	Threads    abi.GPA // NumThreads slots of abi.ThreadSize
+	Threads    abi.GPA // NumThreads slots of ThreadSize bytes
 	NumThreads int
+	ThreadSize int     // guest.ThreadSize of XSaveSize
 	Files      abi.GPA // NumFiles entries of guest.File
 	NumFiles   int
 	Refs       abi.GPA   // one uint32 per frame of RAM

@@ -26,36 +26,41 @@ const firstLeaf = abi.GPA(unsafe.Offsetof(guest.FileTable{}.First))
 
 // slotAt returns slot i of the thread table.
 func slotAt(ram []byte, l *Layout, i int) *guest.Thread {
-	return structAt[guest.Thread](ram, l.Threads+abi.GPA(i*abi.ThreadSize))
+	return structAt[guest.Thread](ram, l.Threads+abi.GPA(i*l.ThreadSize))
 }
+
+// fpu returns the FPU area of the thread's slot, which has room for it: checkLayout.
+func (t *Thread) fpu() []byte { return unsafe.Slice(&t.slot.XSave[0], t.k.xstate.Size) }
 
 // checkLayout refuses a Layout with which host pointers would leave RAM.
 func checkLayout(ram []byte, l *Layout) error {
 	if unsafe.Sizeof(guest.Thread{}) != abi.ThreadSize {
 		return fmt.Errorf("shim: guest.Thread has %d bytes, not %d", unsafe.Sizeof(guest.Thread{}), abi.ThreadSize)
 	}
+	if l.ThreadSize != guest.ThreadSize(l.XSaveSize) || l.XSaveSize < 512 || l.XSaveSize > guest.MaxXSave || l.XCR0 != 0 && l.XSaveSize < 576 {
+		return fmt.Errorf("shim: an FPU area of %d bytes does not fit a thread slot of %d", l.XSaveSize, l.ThreadSize)
+	}
+	const line = 64
 	size := uint64(len(ram))
 	for _, area := range []struct {
 		what  string
 		start abi.GPA
 		bytes uint64
+		align abi.GPA
 	}{
-		{"VM page", l.VMPage, uint64(unsafe.Sizeof(guest.VM{}))},
-		{"thread table", l.Threads, uint64(max(l.NumThreads, 0)) * abi.ThreadSize},
-		{"open-file table", l.Files, uint64(max(l.NumFiles, 0)) * uint64(unsafe.Sizeof(guest.File{}))},
-		{"reference counts", l.Refs, size / abi.PageSize * 4},
-		{"table of futexes", l.Futexes, uint64(guest.FutexBytes)},
+		{"VM page", l.VMPage, uint64(unsafe.Sizeof(guest.VM{})), line},
+		{"thread table", l.Threads, uint64(max(l.NumThreads, 0)) * uint64(l.ThreadSize), abi.PageSize},
+		{"open-file table", l.Files, uint64(max(l.NumFiles, 0)) * uint64(unsafe.Sizeof(guest.File{})), line},
+		{"reference counts", l.Refs, size / abi.PageSize * 4, abi.PageSize},
+		{"table of futexes", l.Futexes, uint64(guest.FutexBytes), abi.PageSize},
 	} {
-		if area.start&abi.PageMask != 0 || uint64(area.start) > size || area.bytes > size-uint64(area.start) {
-			return fmt.Errorf("shim: the %s (%d bytes at %#x) is not page-aligned inside the %d bytes of RAM",
-				area.what, area.bytes, area.start, size)
+		if area.start%area.align != 0 || uint64(area.start) > size || area.bytes > size-uint64(area.start) {
+			return fmt.Errorf("shim: the %s (%d bytes at %#x) is not aligned to %d inside the %d bytes of RAM",
+				area.what, area.bytes, area.start, area.align, size)
 		}
 	}
 	if l.NumThreads < 1 || l.NumThreads > abi.MaxThreads {
 		return fmt.Errorf("shim: %d thread slots, not 1 to %d", l.NumThreads, abi.MaxThreads)
-	}
-	if l.XSaveSize < 512 || l.XSaveSize > abi.ThreadSize-guest.XSaveOffset || l.XCR0 != 0 && l.XSaveSize < 576 {
-		return fmt.Errorf("shim: an FPU area of %d bytes does not fit a thread slot", l.XSaveSize)
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (t *Thread) pushFrame(act *sigAction, i *sig.Info, saved sig.Set) error {
 	if act.flags&SA_SIGINFO != 0 {
 		f.Info = i
 	}
-	if err := t.copyOut(fpAt, t.k.xstate.Save(s.XSave[:])); err != nil {
+	if err := t.copyOut(fpAt, t.k.xstate.Save(t.fpu())); err != nil {
 		return err
 	}
 	if err := t.copyOut(frameAt, f.Marshal()[:]); err != nil {
@@ -78,7 +78,7 @@ func (t *Thread) pushFrame(act *sigAction, i *sig.Info, saved sig.Set) error {
 	s.RDI, s.RSI, s.RDX = uint64(i.Signo), frameAt+sig.InfoOffset, frameAt+sig.ContextOffset
 	s.RAX, s.RSP, s.RIP = 0, frameAt, act.handler
 	s.RFLAGS &^= handlerClears
-	t.k.xstate.Init(s.XSave[:]) // fpu__clear_user_states
+	t.k.xstate.Init(t.fpu()) // fpu__clear_user_states
 	t.flags |= abi.FlagFPU
 	t.returnByIret()
 	return nil
@@ -108,13 +108,13 @@ func (t *Thread) popFrame(frameAt uint64) error {
 	f.Unmarshal(&b)
 	s := t.slot
 	if f.FPState == 0 {
-		t.k.xstate.Init(s.XSave[:])
+		t.k.xstate.Init(t.fpu())
 	} else {
 		state := make([]byte, t.k.xstate.FrameSize())
 		if err := t.copyIn(f.FPState, state); err != nil {
 			return err
 		}
-		if err := t.k.xstate.Restore(s.XSave[:], state, f.FPState); err != nil {
+		if err := t.k.xstate.Restore(t.fpu(), state, f.FPState); err != nil {
 			return err
 		}
 	}

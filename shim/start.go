@@ -25,7 +25,7 @@ func (k *Kernel) Start() error {
 	}
 	p.timers.init(p)
 	k.lastTID = 1
-	t, err := k.newThread(p, 1)
+	t, err := k.newThread(p, 1, nil)
 	if err != nil {
 		return fmt.Errorf("make the first thread: %w", err)
 	}

@@ -62,13 +62,19 @@ type Thread struct {
 
 // findSlot returns a slot that neither shim nor ring 0 uses, or -1. Ring 0 stores abi.StateFree once it has left a
 // dead thread. Slots are used in turn, but no word of ready bits is begun while one before it has a free slot: ring 0 looks
-// at all words in use before it finds that nothing is ready.
-func (k *Kernel) findSlot() int {
+// at all words in use before it finds that nothing is ready. A thread gets the slot beside its parent's, where that is free: it may
+// be in the same page (guest.Thread).
+func (k *Kernel) findSlot(parent *Thread) int {
+	if parent != nil {
+		if i := parent.index ^ 1; k.isFree(i) {
+			return i
+		}
+	}
 	for {
 		slots := k.slots[:min(64*k.readyWords, len(k.slots))]
 		for n := range slots {
 			i := (k.slotHint + n) % len(slots)
-			if slots[i] == nil && atomic.LoadUint64(&slotAt(k.ram, &k.cfg.Layout, i).State) == abi.StateFree {
+			if k.isFree(i) {
 				k.slotHint = i + 1
 				return i
 			}
@@ -79,6 +85,11 @@ func (k *Kernel) findSlot() int {
 		k.readyWords++
 		atomic.StoreUint64(&k.vm.ReadyWords, uint64(k.readyWords)) // before a thread of that word is ready
 	}
+}
+
+// isFree reports whether findSlot may return slot i.
+func (k *Kernel) isFree(i int) bool {
+	return i < len(k.slots) && k.slots[i] == nil && atomic.LoadUint64(&slotAt(k.ram, &k.cfg.Layout, i).State) == abi.StateFree
 }
 
 // maxTID is the default of /proc/sys/kernel/pid_max on machines of this size.
@@ -100,12 +111,12 @@ func (k *Kernel) newTID() int {
 }
 
 // newThread makes a thread of p that does not run yet. Its slot has the identity words; registers, FPU area, files
-// and memory are the caller's to set before start. EAGAIN if there are too many.
-func (k *Kernel) newThread(p *Process, tid int) (*Thread, error) {
+// and memory are the caller's to set before start. parent is who asked for it, or nil. EAGAIN if there are too many.
+func (k *Kernel) newThread(p *Process, tid int, parent *Thread) (*Thread, error) {
 	if len(k.threads) >= k.cfg.Limits.Processes {
 		return nil, unix.EAGAIN
 	}
-	i := k.findSlot()
+	i := k.findSlot(parent)
 	if i < 0 {
 		return nil, unix.EAGAIN
 	}

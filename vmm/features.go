@@ -107,14 +107,11 @@ func xsaveState(entries []kvm.CPUIDEntry) (xcr0 uint64, ends [64]uint32) {
 	if !xsave || xcr0&3 != 3 {
 		return 0, ends
 	}
-	if xcr0&xcr0AVX512 != xcr0AVX512 || xsaveSize(xcr0, ends) > maxXSave {
+	if xcr0&xcr0AVX512 != xcr0AVX512 || xsaveSize(xcr0, ends) > guest.MaxXSave {
 		xcr0 &^= xcr0AVX512
 	}
 	return xcr0, ends
 }
-
-// maxXSave is the room for the area in a thread's slot.
-const maxXSave = len(guest.Thread{}.XSave)
 
 // legacyXSave is the size of the legacy region and header, which every area has.
 const legacyXSave = 576

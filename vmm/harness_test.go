@@ -167,7 +167,7 @@ func (h *harness) gva(p unsafe.Pointer) uint64 {
 // start makes a ready thread that runs main(role, arg).
 func (h *harness) start(slot uint64, s *guest.Space, role, arg uint64) *guest.Thread {
 	l := h.vm.Layout()
-	th := view[guest.Thread](h.vm.ram, l.Threads+abi.GPA(slot*abi.ThreadSize))
+	th := view[guest.Thread](h.vm.ram, l.Threads+abi.GPA(slot*uint64(l.ThreadSize)))
 	th.Index = slot
 	stack := uint64(0x7ff000000000 + slot<<20)
 	for off := uint64(0); off < 4*abi.PageSize; off += abi.PageSize {

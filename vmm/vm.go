@@ -124,7 +124,7 @@ func (vm *VM) create(cfg Config) error {
 		return err
 	}
 	vm.boot, err = boot.Build(boot.Config{RAM: vm.ram, VCPUs: cfg.CPUs, Text: text, Code: guest.Addresses(),
-		ForwardAll: cfg.ForwardAll, Features: feat, Links: len(cfg.Links)})
+		ForwardAll: cfg.ForwardAll, Features: feat, XSaveSize: vm.xsaveSize, Links: len(cfg.Links)})
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,9 @@ const KernelSlot = 511
 const (
 	MaxVCPUs   = 32
 	MaxThreads = 4096
-	ThreadSize = 4096 // bytes of one slot of the thread table
+	ThreadSize = 2048 // bytes of one slot of the thread table
+	// BigThreadSize is that where a thread's FPU area needs more: with AVX-512.
+	BigThreadSize = 4096
 	// MinThreads is the size of the thread table of the smallest VM.
 	MinThreads = 64
 )

@@ -86,7 +86,7 @@ func (o *options) load(vm *vmm.VM, root *rootfs.Root, program string, stdio [3]*
 	}
 	k, err := shim.New(shim.Config{
 		Machine: vm, NumCPUs: o.cpus, TSCKHz: vm.TSCKHz(), TSC: vm.TSC(), HWCap: vm.HWCap(), HWCap2: hwcap2FSGSBase,
-		Layout: shim.Layout{VMPage: l.VMPage, Threads: l.Threads, NumThreads: l.NumThreads, Files: l.Files,
+		Layout: shim.Layout{VMPage: l.VMPage, Threads: l.Threads, NumThreads: l.NumThreads, ThreadSize: l.ThreadSize, Files: l.Files,
 			NumFiles: l.NumFiles, Refs: l.Refs, Futexes: l.Futexes, Pools: l.Pools, KernelCR3: l.KernelCR3, FirstFree: l.FirstFree,
 			XSaveSize: xsaveSize, XCR0: xcr0},
 		Program: program, Args: o.args, Env: env, Dir: o.workdir, Namespace: root.NS, Hostname: hostname,

@@ -30,7 +30,7 @@ type Kind struct {
 	begin loop                // runs once in the measuring process, when the peer has started; nil: nothing to do
 	batch loop
 	peer  loop   // another process, or thread; nil: none
-	wait  waiter // what ping and pong wait with; nil: read(2) alone
+	wait  waiter // what waitedPing and waitedPong wait with
 	spawn bool   // the peer is a thread of the measuring process
 }
 
@@ -68,21 +68,22 @@ const (
 
 // families is the table, in the order in which they are measured.
 func families() []family {
-	pair := func(setup func(*work) error, wait waiter) Kind {
-		return Kind{setup: setup, batch: ping, peer: pong, wait: wait, Single: true}
+	waited := func(setup func(*work) error, wait waiter) Kind {
+		return Kind{setup: setup, batch: waitedPing, peer: waitedPong, wait: wait, Single: true}
 	}
 	return []family{
 		{"getppid", "syscall", "getppid(2)", single, Kind{batch: getppid}},
 		{"clock_gettime", "syscall", "clock_gettime(2) by system call", single, Kind{batch: clockGettime}},
 		{"clock_gettime_libc", "syscall", "clock_gettime(2) as C libraries call it: in the vDSO, where there is one", single,
 			Kind{setup: vdso, batch: clockLibc}},
-		{"pingpong", "pingpong", "1 byte to another process and back, over two pipes", single, pair(pipes, nil)},
+		{"pingpong", "pingpong", "1 byte to another process and back, over two pipes", single,
+			Kind{setup: pipes, batch: ping, peer: pong, Single: true}},
 		{"ring", "pingpong", "1 byte passed on in a ring of %d processes", perProcesses, Kind{setup: ring, begin: beginRing, batch: ringLap}},
 		{"pipe", "pipe", "a write of %d bytes, read by another process in reads of as many", perBlock,
 			Kind{setup: pipes, batch: produce, peer: consume}},
-		{"epoll", "epoll", "1 byte to another process and back, both woken by epoll_wait(2)", single, pair(epolls, byEpoll)},
-		{"poll", "epoll", "1 byte to another process and back, both woken by poll(2)", single, pair(pipes, byPoll)},
-		{"select", "epoll", "1 byte to another process and back, both woken by select(2)", single, pair(pipes, bySelect)},
+		{"epoll", "epoll", "1 byte to another process and back, both woken by epoll_wait(2)", single, waited(epolls, byEpoll)},
+		{"poll", "epoll", "1 byte to another process and back, both woken by poll(2)", single, waited(pipes, byPoll)},
+		{"select", "epoll", "1 byte to another process and back, both woken by select(2)", single, waited(pipes, bySelect)},
 		{"futex", "thread", "a turn handed to another thread and back by a futex that both wait for", single,
 			Kind{batch: futexPing, peer: futexPong, spawn: true, Single: true}},
 		{"thread", "thread", "clone(2) of a thread that ends at once, and waiting for its end", single, Kind{batch: threadJoin, Single: true}},

@@ -23,6 +23,39 @@ TEXT ·trap(SB), NOSPLIT, $0-56
 	MOVQ	AX, ret+48(FP)
 	RET
 
+// func turns(nr1, fd1, nr2, fd2, buf uintptr, n uint64) (nr, r uintptr)
+//
+// A system call keeps all registers but AX, CX and R11.
+TEXT ·turns(SB), NOSPLIT, $0-64
+	MOVQ	nr1+0(FP), R12
+	MOVQ	fd1+8(FP), R13
+	MOVQ	nr2+16(FP), R8
+	MOVQ	fd2+24(FP), R9
+	MOVQ	buf+32(FP), SI
+	MOVQ	n+40(FP), BX
+	MOVL	$1, DX
+next:
+	MOVQ	R12, AX
+	MOVQ	R13, DI
+	SYSCALL
+	CMPQ	AX, $1
+	JNE	first
+	MOVQ	R8, AX
+	MOVQ	R9, DI
+	SYSCALL
+	CMPQ	AX, $1
+	JNE	second
+	DECQ	BX
+	JNE	next
+second:
+	MOVQ	R8, nr+48(FP)
+	MOVQ	AX, r+56(FP)
+	RET
+first:
+	MOVQ	R12, nr+48(FP)
+	MOVQ	AX, r+56(FP)
+	RET
+
 // func spawn(flags, stack, tid uintptr, w *work) uintptr
 //
 // The new thread begins on a stack of its own, where no Go frame is, so it must not return: it runs w's peer, if w is not

@@ -14,6 +14,15 @@ func ticks() uint64
 //go:norace
 func trap(nr, a, b, c, d, e uintptr) uintptr
 
+// turns makes two calls by turns, n times, n > 0, which each read or write one byte at buf: no more than two processes need to
+// pass it to and fro. It returns the last call that it made and what that answered, which is 1 unless it failed. Between the
+// calls it touches one page of code and no memory: what a switch between processes costs is the system's, not the
+// program's.
+//
+//go:nosplit
+//go:norace
+func turns(nr1, fd1, nr2, fd2, buf uintptr, n uint64) (nr, r uintptr)
+
 // spawn makes a thread that runs w's peer, if w is not nil, and ends; tid is the word of CLONE_PARENT_SETTID and
 // CLONE_CHILD_CLEARTID. It returns the thread's number, or an errno, negated.
 //

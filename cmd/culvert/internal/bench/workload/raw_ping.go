@@ -46,20 +46,30 @@ func (w *work) put(fd int) failure {
 	return f
 }
 
+// turns makes two calls for the scratch byte by turns, n times.
+//
+//go:nosplit
+//go:norace
+func (w *work) turns(nr1 uintptr, fd1 int, nr2 uintptr, fd2 int, n uint64) failure {
+	if n == 0 {
+		return 0
+	}
+	nr, r := turns(nr1, uintptr(fd1), nr2, uintptr(fd2), w.scratch, n)
+	switch r {
+	case 1:
+		return 0
+	case 0:
+		return failed(nr, eof)
+	}
+	return failed(nr, -r)
+}
+
 // ping sends a byte and waits for the answer.
 //
 //go:nosplit
 //go:norace
 func ping(w *work, n uint64) failure {
-	for ; n > 0; n-- {
-		if f := w.put(w.there.w); f != 0 {
-			return f
-		}
-		if f := w.await(&w.back); f != 0 {
-			return f
-		}
-	}
-	return 0
+	return w.turns(unix.SYS_WRITE, w.there.w, unix.SYS_READ, w.back.r, n)
 }
 
 // pong answers each byte, for ever.
@@ -67,25 +77,42 @@ func ping(w *work, n uint64) failure {
 //go:nosplit
 //go:norace
 func pong(w *work, _ uint64) failure {
+	return w.turns(unix.SYS_READ, w.there.r, unix.SYS_WRITE, w.back.w, forever)
+}
+
+const forever = ^uint64(0)
+
+// waitedPing and waitedPong read a byte once the kind's waiter says that it is there.
+//
+//go:nosplit
+//go:norace
+func waitedPing(w *work, n uint64) failure {
+	for ; n > 0; n-- {
+		if f := w.put(w.there.w); f != 0 {
+			return f
+		}
+		if f := w.kind.wait(w, &w.back); f != 0 {
+			return f
+		}
+		if f := w.get(w.back.r); f != 0 {
+			return f
+		}
+	}
+	return 0
+}
+
+//go:nosplit
+//go:norace
+func waitedPong(w *work, _ uint64) failure {
 	for {
-		if f := w.await(&w.there); f != 0 {
+		if f := w.kind.wait(w, &w.there); f != 0 {
+			return f
+		}
+		if f := w.get(w.there.r); f != 0 {
 			return f
 		}
 		if f := w.put(w.back.w); f != 0 {
 			return f
 		}
 	}
-}
-
-// await reads a byte, once the kind's waiter says that it is there.
-//
-//go:nosplit
-//go:norace
-func (w *work) await(p *pipe) failure {
-	if w.kind.wait != nil {
-		if f := w.kind.wait(w, p); f != 0 {
-			return f
-		}
-	}
-	return w.get(p.r)
 }

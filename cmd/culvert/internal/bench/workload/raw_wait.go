@@ -11,14 +11,7 @@ import "golang.org/x/sys/unix"
 //go:norace
 func ringMember(w *work, n uint64) failure {
 	from, to := w.ring[n].r, w.ring[(n+1)%uint64(len(w.ring))].w
-	for {
-		if f := w.get(from); f != 0 {
-			return f
-		}
-		if f := w.put(to); f != 0 {
-			return f
-		}
-	}
+	return w.turns(unix.SYS_READ, from, unix.SYS_WRITE, to, forever)
 }
 
 // beginRing starts the processes of the ring but number 0, which is the measuring process.
@@ -39,16 +32,7 @@ func beginRing(w *work, _ uint64) failure {
 //go:nosplit
 //go:norace
 func ringLap(w *work, n uint64) failure {
-	size := uint64(len(w.ring))
-	for ; n >= size; n -= size {
-		if f := w.put(w.ring[1].w); f != 0 {
-			return f
-		}
-		if f := w.get(w.ring[0].r); f != 0 {
-			return f
-		}
-	}
-	return 0
+	return w.turns(unix.SYS_WRITE, w.ring[1].w, unix.SYS_READ, w.ring[0].r, n/uint64(len(w.ring)))
 }
 
 // waiter waits until a pipe can be read.
@@ -59,8 +43,7 @@ type waiter func(w *work, p *pipe) failure
 //go:nosplit
 //go:norace
 func byEpoll(w *work, p *pipe) failure {
-	const forever = ^uintptr(0)
-	_, f := sys5(unix.SYS_EPOLL_WAIT, uintptr(p.epoll), w.events, 1, forever, 0)
+	_, f := sys5(unix.SYS_EPOLL_WAIT, uintptr(p.epoll), w.events, 1, uintptr(forever), 0)
 	return f
 }
 
@@ -69,9 +52,8 @@ func byEpoll(w *work, p *pipe) failure {
 //go:nosplit
 //go:norace
 func byPoll(w *work, p *pipe) failure {
-	const forever = ^uintptr(0)
 	store64(w.events, uint64(p.r)|unix.POLLIN<<32)
-	n, f := sys(unix.SYS_POLL, w.events, 1, forever)
+	n, f := sys(unix.SYS_POLL, w.events, 1, uintptr(forever))
 	if f == 0 && n != 1 {
 		return failed(unix.SYS_POLL, eof)
 	}
