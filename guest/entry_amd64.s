@@ -69,6 +69,14 @@ full:
 	CALL CX
 	JMP ·resume(SB)
 
+// An XSAVE area, in a slot. Where the thread has no state but x87 and SSE (XCR0), the XMM registers and MXCSR go by moves: a
+// processor runs XSAVE as microcode, and an emulator a call for each half of a register. XRSTOR alone knows what a component is
+// that is absent in XSTATE_BV, as after some signal frames.
+#define XSTATE_SSE 3
+#define XSTATE_MXCSR (Thread_XSave+24)
+#define XMM(n) (Thread_XSave+160+16*n)
+#define XSTATE_BV (Thread_XSave+512)
+
 // resume returns to ring 3 as the thread PerCPU.Cur: by SYSRET, or by IRETQ if the slot says so. It loads the thread's FPU area
 // and both user bases first, if they are in the slot alone.
 TEXT ·resume(SB),NOSPLIT|NOFRAME|TOPFRAME,$0-0
@@ -93,7 +101,34 @@ load:
 	JZ fx
 	MOVQ AX, DX
 	SHRQ $32, DX
+	CMPQ AX, $XSTATE_SSE
+	JNE all
+	TESTB $2, XSTATE_BV(DI)
+	JNE sse
+all:
 	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xaf; LONG $Thread_XSave // XRSTOR64 Thread_XSave(DI)
+	MOVQ DI, SP
+	JMP loaded
+sse:
+	MOVL $1, AX
+	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xaf; LONG $Thread_XSave // XRSTOR64 Thread_XSave(DI)
+	LDMXCSR XSTATE_MXCSR(DI)
+	MOVUPS XMM(0)(DI), X0
+	MOVUPS XMM(1)(DI), X1
+	MOVUPS XMM(2)(DI), X2
+	MOVUPS XMM(3)(DI), X3
+	MOVUPS XMM(4)(DI), X4
+	MOVUPS XMM(5)(DI), X5
+	MOVUPS XMM(6)(DI), X6
+	MOVUPS XMM(7)(DI), X7
+	MOVUPS XMM(8)(DI), X8
+	MOVUPS XMM(9)(DI), X9
+	MOVUPS XMM(10)(DI), X10
+	MOVUPS XMM(11)(DI), X11
+	MOVUPS XMM(12)(DI), X12
+	MOVUPS XMM(13)(DI), X13
+	MOVUPS XMM(14)(DI), X14
+	MOVUPS XMM(15)(DI), X15
 	MOVQ DI, SP
 	JMP loaded
 fx:
@@ -241,7 +276,32 @@ TEXT ·save(SB),NOSPLIT|NOFRAME,$0-0
 	JZ fx
 	MOVQ AX, DX
 	SHRQ $32, DX
+	CMPQ AX, $XSTATE_SSE
+	JEQ sse
 	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xa7; LONG $Thread_XSave // XSAVE64 Thread_XSave(DI)
+	XORPS X15, X15
+	RET
+sse:
+	MOVL $1, AX
+	BYTE $0x48; BYTE $0x0f; BYTE $0xae; BYTE $0xa7; LONG $Thread_XSave // XSAVE64 Thread_XSave(DI)
+	ORB $2, XSTATE_BV(DI)
+	STMXCSR XSTATE_MXCSR(DI)
+	MOVUPS X0, XMM(0)(DI)
+	MOVUPS X1, XMM(1)(DI)
+	MOVUPS X2, XMM(2)(DI)
+	MOVUPS X3, XMM(3)(DI)
+	MOVUPS X4, XMM(4)(DI)
+	MOVUPS X5, XMM(5)(DI)
+	MOVUPS X6, XMM(6)(DI)
+	MOVUPS X7, XMM(7)(DI)
+	MOVUPS X8, XMM(8)(DI)
+	MOVUPS X9, XMM(9)(DI)
+	MOVUPS X10, XMM(10)(DI)
+	MOVUPS X11, XMM(11)(DI)
+	MOVUPS X12, XMM(12)(DI)
+	MOVUPS X13, XMM(13)(DI)
+	MOVUPS X14, XMM(14)(DI)
+	MOVUPS X15, XMM(15)(DI)
 	XORPS X15, X15
 	RET
 fx:
