@@ -3,6 +3,8 @@ package shim
 import (
 	"fmt"
 
+	"culvert/shim/longcall"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -71,7 +73,7 @@ func (p *hostPoller) run() {
 			files = append(files, h)
 		}
 		p.k.mu.Unlock()
-		n, err := unix.Poll(fds, -1)
+		n, err := longcall.Poll(fds)
 		p.k.mu.Lock()
 		if n <= 0 || err != nil {
 			continue // EINTR; nothing else can happen to a poll of open descriptors
