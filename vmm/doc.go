@@ -4,11 +4,11 @@
 // # Threads
 //
 // Each vCPU has one host thread, locked, which alone calls KVM_RUN on it. One more goroutine, the monitor, gives time
-// slices; it sleeps while every vCPU idles.
+// slices; it sleeps while every vCPU idles, and looks seldom while the threads on one vCPU take turns by themselves (rest).
 //
-// Go's scheduler is told that KVM_RUN lasts where it is likely to (kvm.VCPU.RunLong), and a vCPU's sleep (package
-// shim/longcall), and that the monitor's look at the guest after each slice is one long system call (watch). So its own monitor thread sleeps while the guest runs: else it would wake up
-// every 20 us at first, and for each slice of ours, and each time is an exit.
+// Go's scheduler is told that KVM_RUN lasts where it is likely to (enter, kvm.VCPU.RunLong), and a vCPU's sleep (package
+// shim/longcall), and that the monitor's looks at the guest are one long system call (watch). So its own monitor thread sleeps
+// while the guest runs: else it would wake up every 20 us at first, and for each slice of ours, and each time is an exit.
 //
 // # Kick
 //

@@ -14,8 +14,8 @@ import (
 // slice is the length of a time slice: a thread that ran a whole one while another is ready is preempted.
 const slice = 4 * time.Millisecond
 
-// longSlice is for how long the monitor does not look at a VM whose threads take turns by themselves: each look takes the
-// processor of a vCPU, where the host has no other.
+// longSlice is for how long the monitor does not look at a VM of one vCPU whose threads take turns by themselves: each look takes
+// the vCPU's processor, where the host has no other. In a VM with more a thread could wait for so long while a vCPU idles.
 const longSlice = 6 * slice
 
 // calmSlices is after how many looks in a row at a busy VM that found nothing to do slices become long.
@@ -79,9 +79,9 @@ func (vm *VM) wakeMonitor() {
 // rest is a look at the end of a slice that finds nothing for tick to do, and says for how long the monitor need not look
 // again. It is called by watch.
 //
-// The next slice is a long one if the last few looks found nothing either, nobody waits at this moment, and no vCPU is free
-// for who is made ready meanwhile. A thread that then has to wait for one that does not stop waits for a long slice and two
-// of the others at most. Nobody whom the host wakes waits for the monitor: a Handler kicks.
+// The next slice is a long one if there is one vCPU, the last few looks found nothing either, and nobody waits at this
+// moment. A thread that then has to wait for one that does not stop waits for a long slice and two of the others at most.
+// Nobody whom the host wakes waits for the monitor: a Handler kicks.
 //
 //go:nosplit
 func (vm *VM) rest() (next time.Duration) {
@@ -94,8 +94,8 @@ func (vm *VM) rest() (next time.Duration) {
 	vm.idle = 0
 	calm := vm.calm + 1
 	vm.calm = 0
-	waiting, free := vm.anyReady(), atomic.LoadUint64(&vm.page.Idle) != 0
-	if waiting && free || vm.idler != nil && vm.idler.Restless() {
+	waiting := vm.anyReady()
+	if waiting && atomic.LoadUint64(&vm.page.Idle) != 0 || vm.idler != nil && vm.idler.Restless() {
 		return 0
 	}
 	for _, c := range vm.cpus {
@@ -106,7 +106,7 @@ func (vm *VM) rest() (next time.Duration) {
 	for _, c := range vm.cpus {
 		c.lastSwitches = atomic.LoadUint64(&c.page.Stats.Switches)
 	}
-	if vm.calm = calm; calm > calmSlices && !waiting && !free {
+	if vm.calm = calm; calm > calmSlices && !waiting && len(vm.cpus) == 1 {
 		return longSlice
 	}
 	return slice
