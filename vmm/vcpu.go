@@ -109,16 +109,29 @@ const (
 // microseconds whether the stay ends, for 10 ms, and on a host of one processor each look takes the vCPU's.
 func (c *vcpu) enter() (kvm.Exit, error) {
 	run := c.cpu.Run
-	if c.stays || c.trusted > 0 {
+	if c.foresee() {
 		run = c.cpu.RunLong
-		c.trusted = max(c.trusted-1, 0)
 	}
 	start := time.Now()
 	exit, err := run()
-	if time.Since(start) >= longStay {
+	c.stayed(time.Since(start))
+	return exit, err
+}
+
+// foresee says whether the next stay in the guest is likely to be long.
+func (c *vcpu) foresee() bool {
+	if c.trusted > 0 {
+		c.trusted--
+		return true
+	}
+	return c.stays
+}
+
+// stayed is told how long a stay was.
+func (c *vcpu) stayed(d time.Duration) {
+	if d >= longStay {
 		c.trusted = trustedStays
 	}
-	return exit, err
 }
 
 // inject delivers an owed kick if ring 3 can take it, or asks for an exit as soon as it can.
