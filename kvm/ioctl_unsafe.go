@@ -87,9 +87,10 @@ func getDeviceAttr(fd int, group uint32, attr uint64) (uint64, error) {
 	return *value, err
 }
 
-// runOnce is KVM_RUN, with no retry and no allocation.
+// runOnce is KVM_RUN, with no retry and no allocation. It is not told to Go's scheduler: a thread that has not left its P for
+// 10 ms, as one that makes call after call, would lose it at the next look of the scheduler's monitor thread, in each call anew.
 func runOnce(fd int) unix.Errno {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), reqRun, 0)
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), reqRun, 0)
 	return errno
 }
 

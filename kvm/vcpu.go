@@ -62,14 +62,15 @@ func (c *VCPU) Close() error {
 
 // Run is KVM_RUN: it lets the guest run until something needs the caller. A pending
 // signal or immediate_exit is an ExitInterrupted, not an error. It does not allocate
-// unless it fails.
+// unless it fails. Go's scheduler takes it for code that runs: after 10 ms of it, or when
+// all goroutines are to stop, it interrupts the call with a signal.
 func (c *VCPU) Run() (Exit, error) {
 	return c.ran(runOnce(c.fd))
 }
 
-// RunLong is Run of a vCPU that is likely to stay in the guest for long. It tells Go's scheduler so. Else the scheduler's monitor
-// thread would look every 20 us at first, for 10 ms at least, whether the call has returned, and take processor time and
-// make exits.
+// RunLong is Run of a vCPU that is likely to stay in the guest for long. It tells Go's scheduler so, which
+// gives the thread's P to others. That has a price when the call returns: the scheduler's monitor thread wakes up, and looks
+// every 20 us at first whether a goroutine has to be interrupted.
 func (c *VCPU) RunLong() (Exit, error) { return c.ran(runLong(c.fd)) }
 
 func (c *VCPU) ran(errno unix.Errno) (Exit, error) {

@@ -37,7 +37,7 @@ type vcpu struct {
 	tid     atomic.Int64  // of the host thread, 0 before it runs
 	kick    atomic.Uint32 // a kick is wanted
 	owed    bool          // a kick was taken and its interrupt not injected yet
-	stays   bool          // it was idle, or interrupted, and is likely to stay in the guest now
+	stays   bool          // it was idle, and is likely to stay in the guest now
 	trusted int           // of so many stays in the guest more it is supposed that they last
 	inCall  atomic.Bool   // the vCPU is out of the guest in a hypercall, so ring 0 flushes before it goes on
 	entered atomic.Bool   // KVM_RUN may be running
@@ -99,14 +99,14 @@ func (c *vcpu) step() (done bool, err error) {
 }
 
 // A stay in the guest of longStay or more lets trustedStays after it count as such from the start: between two of them a
-// program often makes a few calls.
+// program often makes a few calls. Go's scheduler interrupts one that was not foreseen after 10 ms.
 const (
-	longStay     = 2 * time.Millisecond
+	longStay     = 8 * time.Millisecond
 	trustedStays = 4
 )
 
-// enter is KVM_RUN. Go's scheduler is told of a long stay that is foreseen. Else its monitor thread looks every few
-// microseconds whether the stay ends, for 10 ms, and on a host of one processor each look takes the vCPU's.
+// enter is KVM_RUN. Go's scheduler is told of a long stay that is foreseen. Of another it is not: the end of each would wake its
+// monitor thread, which on a host of one processor takes the vCPU's.
 func (c *vcpu) enter() (kvm.Exit, error) {
 	run := c.cpu.Run
 	if c.foresee() {
@@ -148,7 +148,7 @@ func (c *vcpu) inject() error {
 
 // handle acts on one exit.
 func (c *vcpu) handle(exit kvm.Exit) (done bool, err error) {
-	c.stays = exit.Reason != kvm.ExitIO
+	c.stays = false
 	switch exit.Reason {
 	case kvm.ExitIO:
 		c.inCall.Store(true)

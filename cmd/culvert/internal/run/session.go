@@ -33,8 +33,8 @@ const spareProcs = 2
 // create makes the machine, and the file tree meanwhile: neither needs the other, and the tree waits for the host's file
 // system.
 func (o *options) create(links links) (*session, error) {
-	// A vCPU's thread keeps its P of Go's scheduler while it is in the guest, until the runtime's monitor takes it away,
-	// which may be 10 ms later. Blocked calls are goroutines, which have to run meanwhile.
+	// A vCPU's thread keeps its P of Go's scheduler while it is in the guest for a short time, or for the first 10 ms of a long one.
+	// Blocked calls are goroutines, which have to run meanwhile.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), o.cpus+spareProcs))
 	quota := memfs.NewQuota(o.mem/quotaOfMem, maxInodes)
 	_, show := o.program()
