@@ -95,7 +95,9 @@ func testRoot(tb testing.TB) *vfs.Namespace {
 }
 
 // newWorld starts /prog as pid 1 and gives it scratch memory.
-func newWorld(tb testing.TB) (*world, *task) {
+func newWorld(tb testing.TB) (*world, *task) { return newWorldIn(tb, testLayout()) }
+
+func newWorldIn(tb testing.TB, layout Layout) (*world, *task) {
 	tb.Helper()
 	ram, err := unix.Mmap(-1, 0, testRAM, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
@@ -104,7 +106,7 @@ func newWorld(tb testing.TB) (*world, *task) {
 	m := &fakeMachine{ram: ram}
 	w := &world{tb: tb, m: m, ns: testRoot(tb)}
 	k, err := New(Config{
-		Machine: m, Layout: testLayout(), NumCPUs: 2, Program: "/prog", Args: []string{"/prog"}, Namespace: w.ns,
+		Machine: m, Layout: layout, NumCPUs: 2, Program: "/prog", Args: []string{"/prog"}, Namespace: w.ns,
 	})
 	if err != nil {
 		tb.Fatal(err)

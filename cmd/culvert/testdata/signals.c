@@ -95,7 +95,11 @@ static void change(int n, siginfo_t *i, void *c) {
 	case 6: memset((char *)fp + 464, 0, 4); break;		 // only the legacy region
 	case 7: fp->mxcsr = 0x1fa0; break;
 	case 8: raise(SIGUSR2); break; // pending until the mask is restored
-	case 9: u->uc_stack.ss_flags = SS_DISABLE; break;
+	case 9: // SSE as it is at first, whatever the frame has of it
+		if (u->uc_flags & 1) *(uint64_t *)((char *)fp + 512) &= ~2ull; // XSTATE_BV
+		else memset(fp->_xmm, 0, sizeof fp->_xmm);
+		break;
+	case 10: u->uc_stack.ss_flags = SS_DISABLE; break;
 	}
 }
 
@@ -106,7 +110,7 @@ static void changes(void) {
 	signal(SIGUSR2, count);
 	for (int alt = 0; alt < 2; alt++) {
 		// The last case on the alternate stack itself is not the same on all kernels.
-		for (what = 0; what < 10 - alt; what++) {
+		for (what = 0; what < 11 - alt; what++) {
 			on(SIGUSR1, change, alt ? SA_ONSTACK : 0);
 			uint64_t rbx = 1, x[2] = {0x1111, 0x2222};
 			int mxcsr = 0;
