@@ -67,11 +67,11 @@
 // # What a switch costs
 //
 // Loading CR3 empties the TLB, all of it where global pages are not kept (QEMU), and each page that is touched after that is
-// a walk of two dimensions. So pages are what counts: the slots of two threads, the VM page with the first address spaces'
-// blocks, the vCPU's page with the stack's top, the text (cut as said above), the descriptor table, the open file, the pipe
-// and its ring; and the page tables through which they are found. abi.VCPUBase says how their addresses keep out of each
-// other's way. STAC opens another set of translations in QEMU: only the two buffers of a copy are touched from it to CLAC,
-// not the stack.
+// a walk of two dimensions. So pages are what counts: the slots of two threads, in one page if they are parent and child (type
+// Thread); that of the VM's second half, with the first address spaces' blocks, and of the first open files; the vCPU's page
+// with the stack's top; the text (cut as said above), the descriptor table, the pipe and its ring; and the page tables through
+// which they are found. abi.VCPUBase says how their addresses keep out of each other's way. STAC opens another set of
+// translations in QEMU: only the two buffers of a copy are touched from it to CLAC, not the stack.
 //
 // # Locks
 //
