@@ -30,9 +30,9 @@ type Options struct {
 	// Dir is a directory of the host to be the root; "" is the default root,
 	// made of the host's /usr and friends.
 	Dir string
-	// Program is a file of the host, absolute, that is made visible at its own
-	// path if the root does not have it; "" for none.
-	Program  string
+	// Shown are files of the host, absolute, that are made visible at their own
+	// paths if the root does not have them.
+	Shown    []string
 	Mounts   []HostMount
 	Hostname string
 	Quota    *memfs.Quota // of everything the guest writes outside rw mounts
@@ -133,7 +133,12 @@ func (r *Root) build(o Options) error {
 			return err
 		}
 	}
-	return r.showProgram(c, o.Program)
+	for _, f := range o.Shown {
+		if err := r.show(c, f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // host opens a tree of the host, to be closed with the root.
@@ -269,18 +274,15 @@ func (r *Root) touch(c *vfs.Context, p string) error {
 	return nil
 }
 
-// showProgram makes a host file visible at its own path, unless that path leads
-// to the same file already.
-func (r *Root) showProgram(c *vfs.Context, host string) error {
-	if host == "" {
-		return nil
-	}
+// show makes a host file visible at its own path, unless that path leads to the
+// same file already.
+func (r *Root) show(c *vfs.Context, host string) error {
 	if !filepath.IsAbs(host) {
-		return fmt.Errorf("rootfs: program %s: the path must be absolute", host)
+		return fmt.Errorf("rootfs: show %s: the path must be absolute", host)
 	}
 	fi, err := os.Stat(host)
 	if err != nil {
-		return fmt.Errorf("rootfs: program: %w", err)
+		return fmt.Errorf("rootfs: show: %w", err)
 	}
 	if p, err := r.NS.Walk(c, vfs.Path{}, host, 0); err == nil && p.Inode().Type() == unix.S_IFREG {
 		if st, err := r.NS.Stat(p); err == nil && st.Size == fi.Size() && st.Mtime.Nano() == fi.ModTime().UnixNano() {

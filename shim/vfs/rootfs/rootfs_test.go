@@ -139,30 +139,30 @@ func TestWritesStay(t *testing.T) {
 	}
 }
 
-// TestProgramAndMounts: what is asked for is there, and only that.
-func TestProgramAndMounts(t *testing.T) {
+// TestShownAndMounts: what is asked for is there, and only that.
+func TestShownAndMounts(t *testing.T) {
 	dir := t.TempDir()
-	for _, f := range []string{"a.out", "secret", "data"} {
+	for _, f := range []string{"a.out", "b.sh", "secret", "data"} {
 		if err := os.WriteFile(dir+"/"+f, []byte(f), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	rw := t.TempDir()
 	r, c := build(t, Options{
-		Program: dir + "/a.out",
+		Shown: []string{dir + "/a.out", dir + "/b.sh"},
 		Mounts: []HostMount{
 			{Host: rw, Guest: "/mnt/rw", ReadWrite: true},
 			{Host: dir, Guest: "/mnt/ro"},
 			{Host: dir + "/data", Guest: "/home/u/one"},
 		},
 	})
-	for name, want := range map[string]string{dir + "/a.out": "a.out", "/mnt/ro/secret": "secret", "/home/u/one": "data"} {
+	for name, want := range map[string]string{dir + "/a.out": "a.out", dir + "/b.sh": "b.sh", "/mnt/ro/secret": "secret", "/home/u/one": "data"} {
 		if got := readFile(t, r, c, name); got != want {
 			t.Errorf("%s has %q, want %q", name, got, want)
 		}
 	}
 	if _, err := r.NS.Walk(c, vfs.Path{}, dir+"/secret", 0); err != unix.ENOENT {
-		t.Errorf("the program's neighbour is visible: %v", err)
+		t.Errorf("what lies beside them is visible: %v", err)
 	}
 	for _, name := range []string{"/mnt/ro/new", dir + "/a.out", "/home/u/one"} {
 		_, err := r.NS.Open(c, vfs.Path{}, name, vfs.How{Flags: unix.O_CREAT | unix.O_WRONLY, Mode: 0o644})

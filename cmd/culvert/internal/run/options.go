@@ -26,7 +26,8 @@ it cannot be executed, 127 if there is no such program, 124 if --timeout ended i
 
 Without --root the program sees the host's /usr and friends read-only, a minimal
 /etc, and empty /tmp and /home; what it writes is gone when it ends. A PROGRAM
-outside that is shown to it, that one file, at the same path.
+outside that is shown to it, that one file, at the same path; so is the script
+that is the first ARG of an interpreter, as in "python3 ./x.py".
 
 `
 

@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -169,68 +167,6 @@ const (
 	hostname  = "culvert"
 	maxInodes = 1 << 18
 )
-
-// program returns the path of the program as it was given, made absolute if it names a host file by a path, and that
-// file if it is one to be shown to the guest.
-func (o *options) program() (path, show string) {
-	p := o.args[0]
-	if !strings.ContainsRune(p, '/') || o.root != "" {
-		return p, ""
-	}
-	abs, err := filepath.Abs(p)
-	if err != nil {
-		return p, ""
-	}
-	if st, err := os.Stat(abs); err != nil || st.IsDir() {
-		return abs, ""
-	}
-	return abs, abs
-}
-
-// findProgram looks for the program in the guest's tree, along the guest's PATH if it has no slash, as execvp(3).
-func findProgram(root *rootfs.Root, name string, env []string) (string, int, error) {
-	c := root.Context()
-	dirs := []string{""}
-	if !strings.ContainsRune(name, '/') {
-		for _, e := range env {
-			if v, ok := strings.CutPrefix(e, "PATH="); ok {
-				dirs = strings.Split(v, ":")
-			}
-		}
-	}
-	code, reason := exitNotFound, error(unix.ENOENT)
-	for _, d := range dirs {
-		full := filepath.Join(d, name)
-		p, err := root.NS.Walk(c, root.NS.Root(), full, 0)
-		if err != nil {
-			if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
-				code, reason = exitNotExecutable, err
-			}
-			continue
-		}
-		if err := root.NS.CheckExec(c, p); err != nil {
-			code, reason = exitNotExecutable, err
-			continue
-		}
-		return full, 0, nil
-	}
-	return "", code, fmt.Errorf("%s: %w", name, reason)
-}
-
-// startFailure is the exit code of a program that could not be started.
-func startFailure(err error) int {
-	if _, ok := errors.AsType[*shim.DirError](err); ok {
-		return exitFailure
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return exitNotFound
-	}
-	var errno unix.Errno
-	if errors.As(err, &errno) && errno != unix.ENOMEM {
-		return exitNotExecutable
-	}
-	return exitFailure
-}
 
 // exitCode says in the exit code, and where that is not the program's own in a line, how the VM ended.
 func (o *options) exitCode(s shim.ExitStatus) (int, error) {

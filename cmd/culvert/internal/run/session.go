@@ -23,6 +23,7 @@ const hwcap2FSGSBase = 1 << 1
 type session struct {
 	vm     *vmm.VM
 	root   *rootfs.Root
+	cmd    command
 	kernel *shim.Kernel
 }
 
@@ -37,12 +38,12 @@ func (o *options) create(links links) (*session, error) {
 	// Blocked calls are goroutines, which have to run meanwhile.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), o.cpus+spareProcs))
 	quota := memfs.NewQuota(o.mem/quotaOfMem, maxInodes)
-	_, show := o.program()
+	cmd := o.command()
 	var root *rootfs.Root
 	var rootErr error
 	var tree sync.WaitGroup
 	tree.Go(func() {
-		root, rootErr = rootfs.New(rootfs.Options{Dir: o.root, Program: show, Mounts: o.mounts, Hostname: hostname, Quota: quota})
+		root, rootErr = rootfs.New(rootfs.Options{Dir: o.root, Shown: cmd.shown, Mounts: o.mounts, Hostname: hostname, Quota: quota})
 	})
 	vm, err := vmm.New(o.machine(links))
 	tree.Wait()
@@ -55,7 +56,7 @@ func (o *options) create(links links) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{vm: vm, root: root}, nil
+	return &session{vm: vm, root: root, cmd: cmd}, nil
 }
 
 // close frees what create made.
@@ -64,20 +65,15 @@ func (s *session) close() error {
 	return s.vm.Close()
 }
 
-// start loads the program into the machine. If that fails it returns culvert's exit code for it.
+// start makes the personality and loads the program as its first process. If that fails it returns culvert's exit code
+// for it.
 func (o *options) start(s *session, stdio [3]*os.File, links links) (code int, err error) {
-	program, _ := o.program()
-	s.kernel, code, err = o.load(s.vm, s.root, program, stdio, links)
-	return code, err
-}
-
-// load makes the personality and its first process.
-func (o *options) load(vm *vmm.VM, root *rootfs.Root, program string, stdio [3]*os.File, links links) (*shim.Kernel, int, error) {
 	env := o.environ()
-	program, code, err := findProgram(root, program, env)
+	program, code, err := findProgram(s.root, s.cmd.program, env)
 	if err != nil {
-		return nil, code, err
+		return code, err
 	}
+	vm := s.vm
 	l := vm.Layout()
 	xcr0, xsaveSize := vm.XSave()
 	var trace shim.Tracer
@@ -89,19 +85,20 @@ func (o *options) load(vm *vmm.VM, root *rootfs.Root, program string, stdio [3]*
 		Layout: shim.Layout{VMPage: l.VMPage, Threads: l.Threads, NumThreads: l.NumThreads, ThreadSize: l.ThreadSize, Files: l.Files,
 			NumFiles: l.NumFiles, Refs: l.Refs, Futexes: l.Futexes, Pools: l.Pools, KernelCR3: l.KernelCR3, FirstFree: l.FirstFree,
 			XSaveSize: xsaveSize, XCR0: xcr0},
-		Program: program, Args: o.args, Env: env, Dir: o.workdir, Namespace: root.NS, Hostname: hostname,
+		Program: program, Args: s.cmd.args, Env: env, Dir: o.workdir, Namespace: s.root.NS, Hostname: hostname,
 		Stdio: stdio, Links: links.ends(), Trace: trace,
 	})
 	if err != nil {
-		return nil, exitFailure, err
+		return exitFailure, err
 	}
 	if err := vm.ShowClock(k.ClockPage()); err != nil {
-		return nil, exitFailure, errors.Join(err, k.Close())
+		return exitFailure, errors.Join(err, k.Close())
 	}
 	if err := k.Start(); err != nil {
-		return nil, startFailure(err), errors.Join(fmt.Errorf("%s: %w", o.args[0], err), k.Close())
+		return startFailure(err), errors.Join(fmt.Errorf("%s: %w", o.args[0], err), k.Close())
 	}
-	return k, 0, nil
+	s.kernel = k
+	return 0, nil
 }
 
 // keepPolling has a thread of Go's runtime wait in its network poller until the file that it answers is closed. Where none
