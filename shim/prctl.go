@@ -66,8 +66,6 @@ func sysPrctl(t *Thread, a Args) (uint64, error) {
 		return t.sched.slack, nil
 	case unix.PR_GET_TID_ADDRESS:
 		return 0, t.writeU64(a[1], atomicLoad(&t.slot.ClearTID))
-	case prSetVMA:
-		return t.nameMemory(a[1], a[2], a[3], a[4])
 	case unix.PR_SET_THP_DISABLE:
 		if a[2]|a[3]|a[4] != 0 {
 			return 0, unix.EINVAL

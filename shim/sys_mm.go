@@ -1,7 +1,6 @@
 package shim
 
 import (
-	"strings"
 
 	"culvert/shim/abi"
 	"culvert/shim/mm"
@@ -217,34 +216,4 @@ func sysGetMempolicy(t *Thread, a Args) (uint64, error) {
 		mask[0] = 1
 	}
 	return 0, t.copyOut(maskAt, mask)
-}
-
-// Options of prctl(PR_SET_VMA) (include/uapi/linux/prctl.h).
-const (
-	prSetVMA         = 0x53564d41
-	prSetVMAAnonName = 0
-	anonNameMax      = 80
-)
-
-// nameMemory is prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, ...).
-func (t *Thread) nameMemory(what, addr, size, nameAt uint64) (uint64, error) {
-	if what != prSetVMAAnonName {
-		return 0, unix.EINVAL
-	}
-	name := ""
-	if nameAt != 0 {
-		s, err := t.readString(nameAt, anonNameMax)
-		if err == unix.ENAMETOOLONG {
-			return 0, unix.EINVAL
-		}
-		if err != nil {
-			return 0, err
-		}
-		// is_valid_name_char
-		if strings.ContainsFunc(s, func(r rune) bool { return r <= 0x1f || r >= 0x7f || strings.ContainsRune("\\`$[]", r) }) {
-			return 0, unix.EINVAL
-		}
-		name = s
-	}
-	return 0, t.k.memError(t.mm.SetName(addr, size, name))
 }

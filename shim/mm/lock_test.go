@@ -2,7 +2,6 @@ package mm
 
 import (
 	"errors"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -53,27 +52,6 @@ func TestMlockall(t *testing.T) {
 	s.SetLimits(l)
 	if err := errors.Join(s.Mlockall(mclFuture), s.Mlock(a, pg, 0)); !errors.Is(err, unix.EPERM) {
 		t.Errorf("locks with RLIMIT_MEMLOCK 0: %v", err)
-	}
-	s.Release()
-	mc.noLeak(0)
-}
-
-// Labels of anonymous memory are listed, keep areas apart, and go again.
-func TestSetName(t *testing.T) {
-	mc := newMachine(t, 16<<20, 1)
-	s := mc.space()
-	a := mustMmap(t, s, MmapArgs{Len: 4 * pg, Prot: rw, Flags: anonPriv})
-	if err := s.SetName(a+pg, pg, "arena"); err != nil {
-		t.Fatal(err)
-	}
-	if m := s.Maps(); strings.Count(m, "\n") != 3 || !strings.Contains(m, " [anon:arena]\n") {
-		t.Errorf("maps:\n%s", m)
-	}
-	if err := s.SetName(a+pg, pg, ""); err != nil || len(s.vmas) != 1 {
-		t.Errorf("%d areas after the label went: %v", len(s.vmas), err)
-	}
-	if err := s.SetName(a+4*pg, pg, "x"); !errors.Is(err, unix.ENOMEM) {
-		t.Errorf("label of a hole: %v", err)
 	}
 	s.Release()
 	mc.noLeak(0)

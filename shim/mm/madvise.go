@@ -183,35 +183,3 @@ func (s *Space) advisePopulate(start, end uint64, write bool) error {
 	}
 	return nil
 }
-
-// SetName labels [addr, addr+n), private anonymous memory, for listings: prctl(PR_SET_VMA_ANON_NAME). An empty name
-// takes the label off.
-func (s *Space) SetName(addr, n uint64, name string) error {
-	s.m.mu.Lock()
-	defer s.m.unlock()
-	end, err := clampRange(addr, n)
-	if err != nil {
-		return unix.EINVAL
-	}
-	if name != "" {
-		name = "[anon:" + name + "]"
-	}
-	for at := addr; at < end; {
-		v := s.at(at)
-		if v == nil {
-			return unix.ENOMEM
-		}
-		if !v.anon() {
-			return unix.EBADF
-		}
-		if len(s.vmas)+2 > maxMaps {
-			return unix.ENOMEM
-		}
-		stop := min(end, v.end)
-		lo, _ := s.isolate(at, stop)
-		s.vmas[lo].label = name
-		at = stop
-	}
-	s.mergeRange(addr, end)
-	return nil
-}

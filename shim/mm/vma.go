@@ -33,7 +33,7 @@ type vma struct {
 	obj        *Object // nil: private anonymous memory
 	off        uint64  // of start in obj, in bytes, a multiple of the page size; 0 without obj
 	name       Namer   // path for listings; nil for none
-	label      string  // "[vdso]", "[stack]", "[anon:...]"; "" for none
+	label      string  // "[vdso]", "[stack]"; "" for none
 
 	// Neighbours in obj's list of areas.
 	prevOfObj, nextOfObj *vma
