@@ -1,7 +1,6 @@
 package shim
 
 import (
-
 	"culvert/shim/abi"
 	"culvert/shim/mm"
 

@@ -157,12 +157,29 @@ func (tf *timerFile) stop() {
 	}
 }
 
-// fire counts an expiration. The host's timer may be early with respect to another clock: then it runs again.
+// fire is what the host's timer does. It may be early with respect to another clock: then it runs again.
 func (tf *timerFile) fire() {
 	if tf.next > tf.now() {
 		tf.start()
 		return
 	}
+	tf.expire()
+}
+
+// due says that the timer's time has come and the host's timer is late: a thread that slept until after it is not to find
+// it armed.
+func (tf *timerFile) due() bool { return tf.host != nil && tf.next <= tf.now() }
+
+// look expires a timer that is due.
+func (tf *timerFile) look() {
+	if tf.due() {
+		tf.stop()
+		tf.expire()
+	}
+}
+
+// expire counts an expiration. The timer rests after it.
+func (tf *timerFile) expire() {
 	tf.host = nil
 	tf.expired = true
 	tf.ticks++
@@ -183,6 +200,7 @@ func (tf *timerFile) catchUp() {
 
 // get is timerfd_gettime's struct itimerspec: interval and what is left. Asking does not use up what has been counted.
 func (tf *timerFile) get() []byte {
+	tf.look()
 	if tf.expired && tf.interval != 0 {
 		tf.catchUp()
 	}
@@ -200,7 +218,7 @@ func (tf *timerFile) get() []byte {
 }
 
 func (tf *timerFile) poll() uint32 {
-	if tf.ticks > 0 {
+	if tf.ticks > 0 || tf.due() {
 		return unix.POLLIN
 	}
 	return 0
@@ -214,6 +232,7 @@ func (tf *timerFile) read(c *ioCall) error {
 	if c.left < 8 || c.buf == nil && c.iov[0].len < 8 { // of a readv, the first buffer
 		return unix.EINVAL
 	}
+	tf.look()
 	if tf.ticks == 0 {
 		return errWait
 	}
