@@ -51,6 +51,7 @@
 //	               BLOCKED         |
 //	                               |
 //	                 RUN --wake--> WOKEN (came while the thread was leaving: its CAS to BLOCKED fails, it stays)
+//	                 RUN --exit--> DEAD --host--> FREE (or by a call of the shim, to FREE at once: see sysExit)
 //
 // A vCPU that blocks a thread stores all registers in the slot, then OnCPU=0, then tries RUN to BLOCKED; so whoever wins
 // the ready bit finds the slot whole. Every blocked operation is a record (type Wait) and a retry, so a spurious wake is

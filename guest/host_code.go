@@ -113,6 +113,7 @@ func FastCalls() map[int]uintptr {
 		abi.SYS_READV:         codePC(sysReadv),
 		abi.SYS_WRITEV:        codePC(sysWritev),
 		abi.SYS_SCHED_YIELD:   codePC(sysSchedYield),
+		abi.SYS_EXIT:          codePC(sysExit),
 		abi.SYS_FUTEX:         codePC(sysFutex),
 		abi.SYS_CLOCK_GETTIME: codePC(sysClockGettime),
 		abi.SYS_EPOLL_WAIT:    codePC(sysEpollWait),

@@ -20,6 +20,9 @@ func store(p *uint64, v uint64) { atomic.StoreUint64(p, v) }
 func cas(p *uint64, old, new uint64) bool { return atomic.CompareAndSwapUint64(p, old, new) }
 
 //go:nosplit
+func add(p *uint64, n uint64) uint64 { return atomic.AddUint64(p, n) }
+
+//go:nosplit
 func or(p *uint64, bits uint64) uint64 { return atomic.OrUint64(p, bits) }
 
 //go:nosplit

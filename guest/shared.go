@@ -24,6 +24,8 @@ type VM struct {
 	ReadyWords uint64
 	// Idle has a bit per vCPU that found nothing ready; Sleep one per vCPU whose host thread really waits.
 	Idle, Sleep uint64
+	// Dead is how many threads have ended unseen: see sysExit.
+	Dead uint64
 
 	Threads    uint64 // GVA of the thread table; constant
 	NumThreads uint64 // slots in it; constant
@@ -43,12 +45,13 @@ type VM struct {
 
 	XSaveSize   uint64 // bytes of a thread's FPU area; constant once a vCPU runs
 	ThreadShift uint64 // log2 of the bytes of a slot of the thread table; constant
+	_           [7]uint64
 	// Spaces are the blocks that the host uses first: a switch touches its Space after the TLB was emptied, and this page anyway.
 	Spaces [VMSpaces]Space
 }
 
 // VMSpaces is how many address spaces have their Space in the VM.
-const VMSpaces = 21
+const VMSpaces = 20
 
 // VMOffset is where a VM begins in a page, so that its second half begins the next. It has a page's size: this does not compile
 // if it grows beyond.
@@ -306,6 +309,8 @@ type ThreadHead struct {
 	// RobustList is the list of its robust futexes, and ClearTID where 0 is stored when the thread ends: the program's words,
 	// which the shim reads.
 	RobustList, ClearTID uint64
+	// Unseen is 1 if nobody but the shim would miss the thread: it may end without an exit. Host writes.
+	Unseen uint64
 
 	// AltStack is sigaltstack(2)'s, and Restart is 1 while restart_syscall(2) has something to go on with: where a frame differs,
 	// or that has to be forgotten, rt_sigreturn is the shim's. Host writes.

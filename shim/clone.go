@@ -112,6 +112,7 @@ func (t *Thread) clone(a cloneArgs) (uint64, error) {
 	if a.flags&unix.CLONE_VFORK != 0 && p != t.p {
 		return t.startVfork(c)
 	}
+	c.endsUnseen(a.flags)
 	c.run()
 	return uint64(tid), nil
 }
@@ -244,6 +245,7 @@ func (t *Thread) shareFiles(c *Thread, a *cloneArgs) error {
 func (t *Thread) adopt(c *Thread, a *cloneArgs) {
 	p := c.p
 	p.leader = c
+	isSeen(t.slot)
 	t.k.processes[p.pid] = p
 	p.parent.children = append(p.parent.children, p)
 	p.parentThread = t

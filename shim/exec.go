@@ -140,6 +140,7 @@ func (t *Thread) becomeLeader() {
 		}
 	}
 	p.leader = t
+	isSeen(t.slot)
 	if tr := t.k.cfg.Trace; tr != nil {
 		tr.Superseded(p.pid, t.tid)
 	}
@@ -163,9 +164,7 @@ func (t *Thread) commitExec(r *execRequest) error {
 			space.Release()
 			return err
 		}
-		t.dropFiles()
-		t.files = files
-		setSlotFiles(t.slot, files.gva())
+		t.setFiles(files)
 	}
 	if t.p.actions.refs > 1 {
 		actions, err := t.p.actions.clone()

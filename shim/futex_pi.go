@@ -53,6 +53,7 @@ func (ft *futexTable) piJoin(pw *piWaiter, word futexWord, owner *Thread) {
 	if l == nil {
 		ft.hold(word.object)
 		l = &piLock{word: word, owner: owner}
+		isSeen(owner.slot)
 		ft.pi[word.key] = l
 	}
 	pw.lock = l
@@ -77,6 +78,7 @@ func (ft *futexTable) piLeave(pw *piWaiter) {
 func (ft *futexTable) piGive(l *piLock) {
 	next := l.waiters[0]
 	l.owner = next.t
+	isSeen(next.t.slot)
 	ft.piLeave(next)
 	next.owns = true
 	next.queue.Wake()

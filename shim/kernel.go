@@ -69,13 +69,15 @@ type Kernel struct {
 	forwarded [numSyscalls]atomic.Uint64
 
 	// mu guards all that follows, and the state of every object of this package. See the package comment.
-	mu sync.Mutex
+	mu bigLock
 
 	threads              map[int]*Thread // by tid, until the thread's exit work is done
 	processes            map[int]*Process
 	groups               map[int]*ProcessGroup
 	sessions             map[int]*Session
 	slots                []*Thread // by slot index; nil is free as far as the shim knows
+	unburied             []*Thread // have ended in ring 0, which may not have left their slots yet
+	dead                 uint64    // guest.VM.Dead, as last looked at
 	slotHint             int       // where the search for a free slot begins
 	readyWords           int       // guest.VM.ReadyWords: words of ready bits that have slots in use
 	lastTID              int
@@ -138,6 +140,7 @@ func New(cfg Config) (*Kernel, error) {
 		hostname:  cfg.Hostname, domainname: "(none)",
 		done: make(chan struct{}),
 	}
+	k.mu.k = k
 	atomic.StoreUint64(&k.vm.CPUs, k.allCPUs())
 	atomic.StoreUint64(&k.vm.Timer, guest.Forever)
 	atomic.StoreUint64(&k.vm.XSaveSize, uint64(k.xstate.Size))

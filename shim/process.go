@@ -214,6 +214,9 @@ func (t *Thread) pdeath() {
 			continue
 		}
 		c.parentThread = heir
+		if heir != nil {
+			isSeen(heir.slot)
+		}
 		for _, ct := range c.threads {
 			if ct.pdeathsig != 0 {
 				t.k.send(c, nil, sig.User(ct.pdeathsig, sig.SI_USER, 0, 0))

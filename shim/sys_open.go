@@ -228,4 +228,5 @@ func (t *Thread) setFiles(d *FDTable) {
 	t.files = d
 	setSlotFiles(t.slot, d.gva())
 	old.release(t)
+	t.p.areSeen()
 }

@@ -26,7 +26,7 @@ func processCalls() []Syscall {
 		{unix.SYS_WAITID, "waitid", sysWaitid, Full, "", "children"},
 		{unix.SYS_SET_TID_ADDRESS, "set_tid_address", sysSetTIDAddress, Full, "", "constant"},
 		{unix.SYS_ARCH_PRCTL, "arch_prctl", sysArchPrctl, Partial, "bases only; no CPUID faulting, shadow stacks or AMX", "constant"},
-		{unix.SYS_PRCTL, "prctl", sysPrctl, Partial, "see the options in prctl.go; others, and PR_SET_VMA, are EINVAL", "constant"},
+		{unix.SYS_PRCTL, "prctl", sysPrctl, Partial, "see the options in prctl.go; others are EINVAL", "constant"},
 		{unix.SYS_PERSONALITY, "personality", sysPersonality, Partial, "ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC act", "constant"},
 		{unix.SYS_UNAME, "uname", sysUname, Full, "", "constant"},
 		{unix.SYS_SETHOSTNAME, "sethostname", sysSethostname, Full, "", "64 bytes"},
@@ -227,9 +227,7 @@ func sysUnshare(t *Thread, a Args) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		t.dropFiles()
-		t.files = files
-		setSlotFiles(t.slot, files.gva())
+		t.setFiles(files)
 	}
 	if flags&unix.CLONE_FS != 0 {
 		t.fs = t.fs.clone()

@@ -145,6 +145,7 @@ func (k *Kernel) newThread(p *Process, tid int, parent *Thread) (*Thread, error)
 	setSlotSignals(s, p.actions.gva())
 	atomic.StoreUint64(&s.OnCPU, 0)
 	atomic.StoreUint64(&s.Attn, 0)
+	atomic.StoreUint64(&s.Unseen, 0)
 	if tr := k.cfg.Trace; tr != nil {
 		tr.Start(tid)
 	}
@@ -235,6 +236,9 @@ func (p *Process) exitGroup(code int) {
 // loaded, are given up. It runs once, on the thread's own way.
 func (t *Thread) exit() {
 	k, p := t.k, t.p
+	if t == p.leader {
+		p.areSeen()
+	}
 	t.lastMask = t.mask()
 	t.exited = true
 	setSlotSignals(t.slot, 0)
@@ -267,7 +271,8 @@ func (t *Thread) exit() {
 	}
 }
 
-// bury answers the last hypercall of a dead thread: its slot is ring 0's until that stores abi.StateFree.
+// bury gives up what a dead thread still has. It is the answer to its last hypercall: its slot is ring 0's until that stores
+// abi.StateFree.
 func (k *Kernel) bury(t *Thread) int {
 	k.slots[t.index] = nil
 	t.dropSpace()

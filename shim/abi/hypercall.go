@@ -80,11 +80,13 @@ const (
 //	StateRun      the thread runs, or is ready with its ready bit set
 //	StateBlocked  the thread waits; all its registers are in the slot
 //	StateWoken    a waker came while the thread was on its way to StateBlocked
+//	StateDead     the thread has ended in ring 0, and the shim has not seen it yet
 const (
 	StateFree = iota
 	StateRun
 	StateBlocked
 	StateWoken
+	StateDead
 )
 
 // Kinds of blocking record (Thread.Wait.Kind).

@@ -15,6 +15,7 @@ const (
 	SYS_SCHED_YIELD     = 24
 	SYS_PAUSE           = 34
 	SYS_GETPID          = 39
+	SYS_EXIT            = 60
 	SYS_KILL            = 62
 	SYS_GETUID          = 102
 	SYS_GETGID          = 104
