@@ -14,6 +14,8 @@ import (
 	"culvert/cmd/culvert/internal/bench/exits"
 	"culvert/cmd/culvert/internal/bench/proc"
 	"culvert/cmd/culvert/internal/bench/workload"
+
+	"golang.org/x/sys/unix"
 )
 
 // Side is a system that the workload runs on.
@@ -120,14 +122,23 @@ func (t *Tail) String() string { return strings.Join(strings.Fields(string(t.tex
 
 // stdio makes the two pipes to a workload: the ends that it gets, as its descriptors 0 and 1, and ours.
 func stdio() (theirs, ours [2]*os.File, err error) {
-	if theirs[0], ours[0], err = os.Pipe(); err != nil {
+	if theirs[0], ours[0], err = pipe(); err != nil {
 		return theirs, ours, fmt.Errorf("pipe to the workload: %w", err)
 	}
-	if ours[1], theirs[1], err = os.Pipe(); err != nil {
+	if ours[1], theirs[1], err = pipe(); err != nil {
 		closeAll(theirs[0], ours[0])
 		return theirs, ours, fmt.Errorf("pipe from the workload: %w", err)
 	}
 	return theirs, ours, nil
+}
+
+// pipe is os.Pipe without Go's network poller, a thread of which would wake up whenever a workload reads or writes.
+func pipe() (r, w *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "pipe"), os.NewFile(uintptr(fds[1]), "pipe"), nil
 }
 
 func closeAll(files ...*os.File) {
