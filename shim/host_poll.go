@@ -54,10 +54,8 @@ func (p *hostPoller) forget(h *hostFile) {
 	}
 }
 
-// kick makes run look again. The eventfd cannot be full: run empties it.
-func (p *hostPoller) kick() {
-	unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) //nolint:errcheck // EAGAIN means that a kick is pending
-}
+// kick makes run look again.
+func (p *hostPoller) kick() { longcall.Ring(p.wake) }
 
 // run polls until the VM ends.
 func (p *hostPoller) run() {
@@ -78,8 +76,7 @@ func (p *hostPoller) run() {
 		if n <= 0 || err != nil {
 			continue // EINTR; nothing else can happen to a poll of open descriptors
 		}
-		var count [8]byte
-		unix.Read(p.wake, count[:]) //nolint:errcheck // EAGAIN means that nobody kicked
+		longcall.Rang(p.wake)
 		for i, h := range files {
 			if got := fds[i+1].Revents; got != 0 {
 				p.fired(h, got)

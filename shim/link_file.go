@@ -8,6 +8,7 @@ import (
 	"culvert/pipes"
 	"culvert/pipes/link"
 	"culvert/shim/abi"
+	"culvert/shim/longcall"
 	"culvert/shim/vfs"
 
 	"golang.org/x/sys/unix"
@@ -131,8 +132,7 @@ func (l *linkPipe) publish() {
 
 // listen hears the bell if it was rung.
 func (l *linkPipe) listen() {
-	var count [8]byte
-	if n, _ := unix.Read(l.ears, count[:]); n == len(count) {
+	if longcall.Rang(l.ears) {
 		l.heard()
 	}
 }
@@ -192,10 +192,8 @@ func (l *linkPipe) position() uint64 {
 	return atomic.LoadUint64(&l.pipe.end.Pipe.Head)
 }
 
-// ring rings the other VM's bell. An eventfd that is full was rung already.
-func (l *linkPipe) ring() {
-	unix.Write(l.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0}) //nolint:errcheck // EAGAIN: see above
-}
+// ring rings the other VM's bell.
+func (l *linkPipe) ring() { longcall.Ring(l.bell) }
 
 // sync is done around an operation of the shim: it takes over what the other VM did, runs op, and tells of what op did.
 // An op that would have to wait is tried again if the other VM came meanwhile.

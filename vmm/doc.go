@@ -8,7 +8,9 @@
 //
 // Go's scheduler is told that KVM_RUN lasts where it is likely to (enter, kvm.VCPU.RunLong), and a vCPU's sleep (package
 // shim/longcall), and that the monitor's looks at the guest are one long system call (watch). So its own monitor thread sleeps
-// while the guest runs: else it would wake up every 20 us at first, and for each slice of ours, and each time is an exit.
+// while the guest runs: else it would wake up every 20 us at first, and for each slice of ours, and each time is an exit. A VM that
+// sleeps and wakes up all the time, as one does that exchanges bytes with the host, would wake it each time: while it does so, watch
+// is a call that the scheduler does not know of, and its monitor thread runs on, every 10 ms.
 //
 // # Kick
 //

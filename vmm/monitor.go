@@ -21,6 +21,10 @@ const longSlice = 6 * slice
 // calmSlices is after how many looks in a row at a busy VM that found nothing to do slices become long.
 const calmSlices = 4
 
+// flapSlices is after how many looks that found that a vCPU has slept, or something to do, a VM flaps: it falls asleep and wakes
+// up, or the monitor does, all the time. It does not flap any more after idleSlices without.
+const flapSlices = 4
+
 // idleSlices is for how many slices in a row all vCPUs have to idle before the monitor stops looking: a VM that waits for
 // the host again and again is not to wake it each time.
 const idleSlices = 16
@@ -31,7 +35,11 @@ const idleSlices = 16
 // While nothing is to be done it stays in watch, so that a VM that runs without exits has the host do next to nothing.
 func (vm *VM) monitor() {
 	for !vm.stopping.Load() {
-		rang := vm.watch(clockPeriod)
+		limit := clockPeriod
+		if vm.flapped = vm.flapping(); vm.flapped {
+			limit = slice
+		}
+		rang := vm.watch(limit, vm.flapped)
 		if vm.idle >= idleSlices {
 			vm.idle = 0
 			vm.trim()
@@ -43,7 +51,7 @@ func (vm *VM) monitor() {
 			vm.dozing.Store(false)
 		}
 		if rang {
-			vm.hush()
+			longcall.Rang(vm.resumed)
 		}
 		if vm.busy.Load() > 0 {
 			vm.tick()
@@ -57,12 +65,6 @@ func (vm *VM) await() {
 	_, _ = longcall.Poll(fds[:]) // EINTR: the monitor looks again
 }
 
-// hush takes back what wakeMonitor wrote.
-func (vm *VM) hush() {
-	var count [8]byte
-	unix.Read(vm.resumed, count[:]) //nolint:errcheck // EAGAIN: it was not written to
-}
-
 // resume tells the monitor that a vCPU is busy again.
 func (vm *VM) resume() {
 	if vm.dozing.Load() {
@@ -71,10 +73,7 @@ func (vm *VM) resume() {
 }
 
 // wakeMonitor ends the monitor's sleep.
-func (vm *VM) wakeMonitor() {
-	// The write fails only when the counter is full: then the monitor wakes anyway.
-	_, _ = unix.Write(vm.resumed, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-}
+func (vm *VM) wakeMonitor() { longcall.Ring(vm.resumed) }
 
 // rest is a look at the end of a slice that finds nothing for tick to do, and says for how long the monitor need not look
 // again. It is called by watch.
@@ -83,8 +82,27 @@ func (vm *VM) wakeMonitor() {
 // moment. A thread that then has to wait for one that does not stop waits for a long slice and two of the others at most.
 // Nobody whom the host wakes waits for the monitor: a Handler kicks.
 //
+// It is 0, too, if the monitor has to watch in another way from now on: see flapping.
+//
 //go:nosplit
 func (vm *VM) rest() (next time.Duration) {
+	next, dozes := vm.look(), vm.dozes.Load()
+	if dozes == vm.dozed && next != 0 {
+		vm.flaps = max(vm.flaps-1, 0)
+	} else if vm.flaps++; vm.flaps >= flapSlices {
+		vm.flaps = idleSlices
+	}
+	vm.dozed = dozes
+	if vm.flapping() != vm.flapped {
+		return 0
+	}
+	return next
+}
+
+// look is rest but for how the monitor watches.
+//
+//go:nosplit
+func (vm *VM) look() (next time.Duration) {
 	if vm.busy.Load() == 0 {
 		if vm.idle++; vm.idle == idleSlices {
 			return 0
@@ -110,6 +128,13 @@ func (vm *VM) rest() (next time.Duration) {
 		return longSlice
 	}
 	return slice
+}
+
+// flapping says that vCPUs or the monitor fall asleep and wake up all the time: then watch keeps its P.
+//
+//go:nosplit
+func (vm *VM) flapping() bool {
+	return vm.flaps >= flapSlices || vm.flapped && vm.flaps > 0
 }
 
 // tick does what is due at the end of a slice. What it reads of guest memory decides only whether somebody is woken or

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"culvert/guest"
+	"culvert/shim/longcall"
 
 	"golang.org/x/sys/unix"
 )
@@ -152,9 +153,10 @@ func TestRestLong(t *testing.T) {
 // watch takes the time of its slices, and less if there is something to do.
 func TestWatch(t *testing.T) {
 	vm := testVM(t)
+	keep := false
 	took := func(limit time.Duration) (bool, time.Duration) {
 		start := time.Now()
-		woken := vm.watch(limit)
+		woken := vm.watch(limit, keep)
 		return woken, time.Since(start)
 	}
 	const some, many = 5 * slice, 1000 * slice
@@ -165,9 +167,56 @@ func TestWatch(t *testing.T) {
 	if woken, d := took(many); !woken || d > many {
 		t.Errorf("nobody woke it: %v", d)
 	}
-	vm.hush()
+	longcall.Rang(vm.resumed)
+	keep = true
+	woken, d := took(slice)
+	for range 10 {
+		if d >= slice {
+			break
+		}
+		woken, d = took(slice) // Go's scheduler may interrupt who keeps its P
+	}
+	if woken || d < slice {
+		t.Errorf("with its P, %v took %v, woken: %v", slice, d, woken)
+	}
 	vm.page.Ready[0] = 1
 	if woken, d := took(many); woken || d > many {
 		t.Errorf("it stays although there is a hog: woken %v, %v", woken, d)
+	}
+}
+
+// A VM flaps when its vCPUs have slept, or something was to be done for it, at some looks in a row, and until that has not been so
+// as often as it takes to count as idle.
+func TestFlapping(t *testing.T) {
+	for name, make := range map[string]func(vm *VM, on bool){
+		"a vCPU sleeps": func(vm *VM, on bool) {
+			if on {
+				vm.dozes.Add(1)
+			}
+		},
+		"the handler has something to do": func(vm *VM, on bool) { vm.idler = restless(on) },
+	} {
+		vm := testVM(t)
+		look := func(on bool) (next time.Duration) {
+			vm.switched()
+			make(vm, on)
+			next = vm.rest()
+			vm.flapped = vm.flapping()
+			return next
+		}
+		for i := range 3 * flapSlices {
+			look(true)
+			if got := vm.flapping(); got != (i+1 >= flapSlices) {
+				t.Errorf("%s at %d looks: flapping is %v", name, i+1, got)
+			}
+		}
+		for i := range idleSlices {
+			if next := look(false); (next == 0) != (i+1 == idleSlices) {
+				t.Errorf("%s, after %d looks without: the slice is %v", name, i+1, next)
+			}
+		}
+		if vm.flapping() {
+			t.Errorf("%s: it flaps though it has not done so for long", name)
+		}
 	}
 }

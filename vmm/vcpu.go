@@ -239,6 +239,7 @@ func (c *vcpu) doze() error {
 	vm.busy.Add(-1)
 	var err error
 	if c.isIdle() {
+		vm.dozes.Add(1)
 		err = c.sleep()
 	}
 	if vm.busy.Add(1) == 1 {
@@ -253,12 +254,11 @@ func (c *vcpu) sleep() error {
 	if len(c.fds) == 0 {
 		return ignoreEINTR(longcall.ReadCount(c.wake))
 	}
-	var count [8]byte
 	n := len(c.fds)
 	c.fds = append(c.fds, unix.PollFd{Fd: int32(c.wake), Events: unix.POLLIN})
 	_, err := longcall.Poll(c.fds)
 	if err == nil && c.fds[n].Revents != 0 {
-		_, err = unix.Read(c.wake, count[:])
+		longcall.Rang(c.wake)
 	}
 	c.fds = c.fds[:n]
 	return ignoreEINTR(err)

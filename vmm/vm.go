@@ -12,6 +12,7 @@ import (
 	"culvert/guest"
 	"culvert/kvm"
 	"culvert/shim/abi"
+	"culvert/shim/longcall"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,13 +62,17 @@ type VM struct {
 	stopping atomic.Bool
 	running  atomic.Bool // the self-test passed
 	busy     atomic.Int64
-	resumed  int         // eventfd that wakes the monitor
-	dozing   atomic.Bool // the monitor waits for it
-	idle     int         // the monitor's: for how many looks in a row no vCPU was busy
-	calm     int         // the monitor's: how many looks in a row found nothing to do for a busy VM
-	watcher  watcher     // the monitor's
-	lookAt   int         // the monitor's: whose turn it is to be woken, from 1
-	trimmed  time.Time   // the monitor's: when trim last did something
+	resumed  int           // eventfd that wakes the monitor
+	dozing   atomic.Bool   // the monitor waits for it
+	idle     int           // the monitor's: for how many looks in a row no vCPU was busy
+	calm     int           // the monitor's: how many looks in a row found nothing to do for a busy VM
+	watcher  watcher       // the monitor's
+	dozes    atomic.Uint64 // how often vCPUs have slept
+	dozed    uint64        // the monitor's: dozes at its last look
+	flaps    int           // the monitor's: how many looks make the VM flap, or how many without are left until it does not; see rest
+	flapped  bool          // the monitor's: flapping as its watch began
+	lookAt   int           // the monitor's: whose turn it is to be woken, from 1
+	trimmed  time.Time     // the monitor's: when trim last did something
 	start    time.Time
 	mu       sync.Mutex // guards phases
 	phases   Phases
@@ -243,9 +248,7 @@ func (vm *VM) WakeIdle(v int) {
 	if v < 0 || v >= len(vm.cpus) {
 		return
 	}
-	one := [8]byte{1}
-	// The write fails only when the counter is full: then the sleeper wakes anyway.
-	_, _ = unix.Write(vm.cpus[v].wake, one[:])
+	longcall.Ring(vm.cpus[v].wake)
 }
 
 // started is the note that the self-test in the guest passed.

@@ -23,19 +23,25 @@ func entersyscallblock()
 func exitsyscall()
 
 // watch counts slices until something is to be done, but for so long, and a slice, at most. It reports whether it was woken
-// (wakeMonitor).
+// (wakeMonitor). keep is to keep the P.
 //
 // To Go's scheduler it is one long system call. Each that begins or ends has the scheduler wake its own monitor thread
 // (sysmon), which sleeps for a moment, finds nothing, and goes back to sleep: four more switches and an interrupt, each an exit of a
 // VM that makes none itself, and more than all that is done here. Nor are there timers of Go's, whose expiry has the
 // scheduler start one thread more to look for work.
 //
+// But while vCPUs fall asleep and wake up all the time it keeps its P, and watches for one slice: with all Ps idle sysmon sleeps,
+// and each vCPU that wakes up wakes it, for 20 us and for as long as the vCPU stays out of the guest; with one in use it looks every
+// 10 ms, once it has found nothing for a while.
+//
 // So what it calls may not grow the stack, allocate, store pointers or wait for a lock.
 //
 //go:nosplit
-func (vm *VM) watch(limit time.Duration) (woken bool) {
+func (vm *VM) watch(limit time.Duration, keep bool) (woken bool) {
 	w := &vm.watcher
-	entersyscallblock()
+	if !keep {
+		entersyscallblock()
+	}
 	for next := slice; next > 0 && limit > 0; next = vm.rest() {
 		limit -= next
 		w.bell = unix.PollFd{Fd: int32(vm.resumed), Events: unix.POLLIN}
@@ -46,6 +52,8 @@ func (vm *VM) watch(limit time.Duration) (woken bool) {
 			break
 		}
 	}
-	exitsyscall()
+	if !keep {
+		exitsyscall()
+	}
 	return woken
 }

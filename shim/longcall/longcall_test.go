@@ -58,3 +58,22 @@ func TestReadCount(t *testing.T) {
 		t.Errorf("of no descriptor: %v", err)
 	}
 }
+
+func TestRing(t *testing.T) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if Rang(fd) {
+		t.Error("it rang before anybody did")
+	}
+	Ring(fd)
+	Ring(fd)
+	if !Rang(fd) {
+		t.Error("it did not ring")
+	}
+	if Rang(fd) {
+		t.Error("it rings still")
+	}
+}

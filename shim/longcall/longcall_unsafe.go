@@ -1,4 +1,4 @@
-// Package longcall makes system calls that are likely to last: a thread that waits for the host.
+// Package longcall makes system calls that are likely to last, a thread that waits for the host, and those that end such waits.
 //
 // Go's scheduler takes each system call for a short one. It leaves the thread its P, and its monitor thread (sysmon) looks every
 // 20 us at first whether the call has returned, for 10 ms at least, where nobody else needs the P. That takes processor time from the
@@ -48,4 +48,26 @@ func ReadCount(fd int) error {
 		return errno
 	}
 	return nil
+}
+
+// Ring adds one to an eventfd that does not block, or whose count cannot be full. An eventfd that is full has been rung.
+//
+// Go's scheduler is not told of the call: who is woken may take the processor from the caller, for which it would find a call
+// that lasts, and look every 20 us again.
+//
+//go:nosplit
+func Ring(fd int) {
+	one := uint64(1)
+	// SAFETY: as above.
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
+}
+
+// Rang takes the count of an eventfd that does not block, and reports whether there was one.
+//
+//go:nosplit
+func Rang(fd int) bool {
+	var count uint64
+	// SAFETY: as above.
+	_, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&count)), unsafe.Sizeof(count))
+	return errno == 0
 }

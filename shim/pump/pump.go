@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"culvert/pipes"
+	"culvert/shim/longcall"
 
 	"golang.org/x/sys/unix"
 )
@@ -300,10 +301,8 @@ func (p *Pump) Rouse() {
 	}
 }
 
-// Ring wakes the goroutine. The eventfd cannot be full: the goroutine empties it.
-func (p *Pump) Ring() {
-	unix.Write(p.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0}) //nolint:errcheck // EAGAIN means that it rings already
-}
+// Ring wakes the goroutine.
+func (p *Pump) Ring() { longcall.Ring(p.bell) }
 
 // Asleep says that the doorbell is on, with the owner locked.
 func (p *Pump) Asleep() bool { return p.asleep }

@@ -131,8 +131,7 @@ func (p *Pump) poll(events int16, watch bool) int16 {
 		}
 	}
 	if fds[0].Revents != 0 {
-		var count [8]byte
-		unix.Read(p.bell, count[:]) //nolint:errcheck // it rang, so there is a count
+		longcall.Rang(p.bell)
 	}
 	return fds[1].Revents
 }

@@ -27,9 +27,9 @@ type session struct {
 	kernel *shim.Kernel
 }
 
-// spareProcs are the processors of Go's scheduler beside one for each vCPU: for a blocked call, and for the runtime's own
-// work.
-const spareProcs = 2
+// spareProcs are the processors of Go's scheduler beside one for each vCPU: for a blocked call, for the monitor, and for the
+// runtime's own work.
+const spareProcs = 3
 
 // create makes the machine, and the file tree meanwhile: neither needs the other, and the tree waits for the host's file
 // system.
