@@ -82,7 +82,6 @@ type VM struct {
 // memory or this build lacks.
 func New(cfg Config) (*VM, error) {
 	vm := &VM{start: time.Now(), pid: os.Getpid(), resumed: -1, links: cfg.Links}
-	smallPages()
 	if err := vm.create(cfg); err != nil {
 		vm.Close()
 		return nil, err

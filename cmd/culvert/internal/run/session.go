@@ -34,6 +34,7 @@ const spareProcs = 3
 // create makes the machine, and the file tree meanwhile: neither needs the other, and the tree waits for the host's file
 // system.
 func (o *options) create(links links) (*session, error) {
+	smallPages()
 	// A vCPU's thread keeps its P of Go's scheduler while it is in the guest for a short time, or for the first 10 ms of a long one.
 	// Blocked calls are goroutines, which have to run meanwhile.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), o.cpus+spareProcs))
