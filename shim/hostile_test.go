@@ -238,6 +238,12 @@ func TestHostilePointers(t *testing.T) {
 	}
 }
 
+// Bits of a fuzzed call's last word: before it, the thread's slot says that it has ended in ring 0, or is on no vCPU.
+const (
+	died = 1 << (iota + 1)
+	left
+)
+
 // FuzzCall feeds Kernel.Call raw hypercall pages.
 func FuzzCall(f *testing.F) {
 	page := func(words ...uint64) []byte {
@@ -250,6 +256,11 @@ func FuzzCall(f *testing.F) {
 	f.Add(page(abi.Version, abi.KindSyscall, unix.SYS_FORK))
 	f.Add(page(abi.Version, abi.KindFault, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x1000, 14, 4))
 	f.Add(page(abi.Version, abi.KindNote, abi.NoteAttention))
+	const thread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD
+	for _, dead := range []uint64{0, 1} {
+		f.Add(append(page(abi.Version, abi.KindSyscall, unix.SYS_CLONE, thread, testBase+0x1000, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+			page(abi.Version, abi.KindSyscall, unix.SYS_GETPID, 0, 0, 0, 0, 0, 0, dead, 0, 0, 0, 0, died|left)...))
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		w, _ := newWorld(t)
 		for len(raw) >= 8 && !w.ended() {
@@ -263,6 +274,14 @@ func FuzzCall(f *testing.F) {
 			c := guest.Call{
 				Version: words[0], Kind: words[1], NR: words[2], Args: [6]uint64(words[3:9]), Thread: words[9], RIP: words[10],
 				CR2: words[11], Vector: words[12], Err: words[13], Copy: words[14],
+			}
+			slot := slotAt(w.m.ram, &w.k.cfg.Layout, int(words[9]%testThreads))
+			if words[14]&died != 0 {
+				atomic.StoreUint64(&slot.State, abi.StateDead)
+				atomic.AddUint64(&w.k.vm.Dead, 1)
+			}
+			if words[14]&left != 0 {
+				atomic.StoreUint64(&slot.OnCPU, 0)
 			}
 			w.k.Call(int(words[14]&1), &c)
 			if c.Action > abi.ActExit {
