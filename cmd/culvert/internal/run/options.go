@@ -27,7 +27,8 @@ it cannot be executed, 127 if there is no such program, 124 if --timeout ended i
 Without --root the program sees the host's /usr and friends read-only, a minimal
 /etc, and empty /tmp and /home; what it writes is gone when it ends. A PROGRAM
 outside that is shown to it, that one file, at the same path; so is the script
-that is the first ARG of an interpreter, as in "python3 ./x.py".
+that is the first ARG of an interpreter, as in "python3 ./x.py", unless it lies
+in a --mount or is named relative to a --workdir.
 
 `
 
@@ -50,8 +51,9 @@ type options struct {
 
 // Defaults.
 const (
-	defaultMem = 1 << 30
-	defaultSet = "all"
+	defaultMem     = 1 << 30
+	defaultSet     = "all"
+	defaultWorkdir = "/"
 )
 
 // errHelp says that help was asked for and printed.
@@ -67,7 +69,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	mem := fs.String("mem", "1G", "memory of the VM, as in 512M or 2G")
 	fs.DurationVar(&o.timeout, "timeout", 0, "end the program after this long, as in 90s")
 	fs.StringArrayVar(&o.env, "env", nil, "set K=V in the program's environment; K alone takes the caller's value")
-	fs.StringVar(&o.workdir, "workdir", "/", "the program's working directory")
+	fs.StringVar(&o.workdir, "workdir", defaultWorkdir, "the program's working directory")
 	fs.StringVar(&o.root, "root", "", "host directory that is the program's root, read-only below what it writes")
 	mounts := fs.StringArray("mount", nil, "show host file or directory HOST at GUEST, as HOST:GUEST[:ro|rw]; ro is the default")
 	fs.StringVar(&o.stats, "stats", "", "write statistics as JSON to FILE, or to standard error")

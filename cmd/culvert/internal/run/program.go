@@ -41,7 +41,7 @@ func (o *options) command() command {
 			}
 		}
 	}
-	if script, ok := scriptOf(o.args); ok {
+	if script, ok := o.script(); ok {
 		c.args = slices.Clone(o.args)
 		c.args[1] = script
 		c.shown = append(c.shown, script)
@@ -49,18 +49,36 @@ func (o *options) command() command {
 	return c
 }
 
-// scriptOf returns the host's file that is the script of an interpreter: its first argument, if that is a regular file
-// which may be read. /proc and /sys are the guest's own.
-func scriptOf(args []string) (string, bool) {
-	if len(args) < 2 || args[1] == "" || args[1][0] == '-' {
+// script returns the host's file that is the script of an interpreter: its first argument, if that is a regular file which
+// may be read. What the guest has of its own goes before: all of /proc and /sys, what lies in a mount, and with --workdir names
+// relative to that.
+func (o *options) script() (string, bool) {
+	if len(o.args) < 2 || o.args[1] == "" || o.args[1][0] == '-' {
 		return "", false
 	}
-	name := strings.TrimRight(filepath.Base(args[0]), ".0123456789")
+	name := strings.TrimRight(filepath.Base(o.args[0]), ".0123456789")
 	if !slices.Contains(interpreters, name) {
 		return "", false
 	}
-	abs, err := filepath.Abs(args[1])
-	if err != nil || strings.HasPrefix(abs, "/proc/") || strings.HasPrefix(abs, "/sys/") {
+	arg := o.args[1]
+	abs, err := filepath.Abs(arg)
+	if err != nil {
+		return "", false
+	}
+	guest := abs
+	if !filepath.IsAbs(arg) {
+		if o.workdir != defaultWorkdir {
+			return "", false
+		}
+		guest = filepath.Join(o.workdir, arg)
+	}
+	own := []string{"/proc", "/sys"}
+	for _, m := range o.mounts {
+		own = append(own, m.Guest)
+	}
+	if slices.ContainsFunc(own, func(dir string) bool {
+		return guest == dir || strings.HasPrefix(guest, strings.TrimRight(dir, "/")+"/")
+	}) {
 		return "", false
 	}
 	if st, err := os.Stat(abs); err != nil || !st.Mode().IsRegular() || unix.Access(abs, unix.R_OK) != nil {

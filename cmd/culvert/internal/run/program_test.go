@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"culvert/shim/vfs/rootfs"
 )
 
 // TestCommand: the guest is shown the program and an interpreter's script, and no other file that an argument names.
@@ -26,6 +28,8 @@ func TestCommand(t *testing.T) {
 	for _, tt := range []struct {
 		args    []string
 		root    string
+		workdir string
+		mounts  []rootfs.HostMount
 		program string
 		want    []string
 		shown   []string
@@ -45,6 +49,11 @@ func TestCommand(t *testing.T) {
 		{args: []string{"python3"}},
 		{args: []string{"python3", "x.py"}, root: dir},
 		{args: []string{"./prog"}, root: dir},
+		// The guest's own file of that name, with what lies beside it.
+		{args: []string{"python3", "x.py"}, workdir: "/src"},
+		{args: []string{"python3", "x.py"}, mounts: []rootfs.HostMount{{Host: dir, Guest: "/"}}},
+		{args: []string{"python3", script}, mounts: []rootfs.HostMount{{Host: dir, Guest: dir}}},
+		{args: []string{"python3", script}, workdir: "/src", mounts: []rootfs.HostMount{{Host: dir, Guest: "/src"}}, shown: []string{script}},
 	} {
 		if tt.program == "" {
 			tt.program = tt.args[0]
@@ -52,7 +61,10 @@ func TestCommand(t *testing.T) {
 		if tt.want == nil {
 			tt.want = tt.args
 		}
-		c := (&options{args: tt.args, root: tt.root}).command()
+		if tt.workdir == "" {
+			tt.workdir = defaultWorkdir
+		}
+		c := (&options{args: tt.args, root: tt.root, workdir: tt.workdir, mounts: tt.mounts}).command()
 		if c.program != tt.program || !slices.Equal(c.args, tt.want) || !slices.Equal(c.shown, tt.shown) {
 			t.Errorf("%q: %q, %q, shown %q; want %q, %q, shown %q", tt.args, c.program, c.args, c.shown, tt.program, tt.want, tt.shown)
 		}
